@@ -1,0 +1,20 @@
+"""The hub as its faces see it: one typed field per service, and nothing else."""
+
+from dataclasses import dataclass
+
+from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.endpoints import EndpointService
+from agenthub.domain.services.events import EventService
+from agenthub.domain.services.groups import GroupService
+from agenthub.domain.services.identity import IdentityService
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    calls: CallService
+    catalog: CatalogService
+    endpoints: EndpointService
+    events: EventService
+    groups: GroupService
+    identity: IdentityService
