@@ -1,0 +1,168 @@
+"""The main street: one request from an agent to a server and back, whatever the entrance."""
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agenthub.domain.entities.catalog.exposure import Target
+from agenthub.domain.entities.catalog.listing import ItemKind
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.identity import Scope
+from agenthub.domain.exceptions import NotFoundError, UpstreamError
+from agenthub.domain.ports.outbound.mcp_client import (
+    Answer,
+    Caller,
+    InputRequired,
+    McpClient,
+    RawObject,
+    UpstreamRequest,
+)
+from agenthub.domain.services.catalog.views import CatalogService, View
+
+MAX_ROUNDS = 10
+"""Rounds of questions in one call to a modern server; the SDKs stop there too."""
+
+
+class Deed(StrEnum):
+    """The requests that go through to a server. Values are MCP methods."""
+
+    CALL_TOOL = "tools/call"
+    GET_PROMPT = "prompts/get"
+    READ_RESOURCE = "resources/read"
+    COMPLETE = "completion/complete"
+
+
+SCOPE_OF = {
+    Deed.CALL_TOOL: Scope.TOOLS_CALL,
+    Deed.GET_PROMPT: Scope.PROMPTS_GET,
+    Deed.READ_RESOURCE: Scope.RESOURCES_READ,
+    Deed.COMPLETE: Scope.PROMPTS_GET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What an agent wants done. `key` is the exposed tool or prompt name, or the exposed URI.
+
+    `params` are the request's own, without `_meta`; `params["name"]`, `["uri"]` or `["ref"]`
+    are replaced by the server's. For COMPLETE, `ref` says what `key` names.
+    """
+
+    deed: Deed
+    key: str
+    params: RawObject
+    meta: RawObject = field(default_factory=RawObject)
+    ref: ItemKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A server's answer, and which server gave it."""
+
+    answer: Answer
+    target: Target
+
+
+class CallService:
+    """Carries errands. A refusal raises; a server's own error is an RpcError, unchanged."""
+
+    def __init__(
+        self, *, catalog: CatalogService, client: McpClient, call_timeout_s: float
+    ) -> None:
+        self._catalog = catalog
+        self._client = client
+        self._call_timeout_s = call_timeout_s
+
+    def target_of(self, view: View, errand: Errand, era: Era) -> Target:
+        """Check the scope and find where the errand leads. Raises DeniedError, NotFoundError."""
+        view.principal.require(SCOPE_OF[errand.deed])
+        match errand.deed:
+            case Deed.CALL_TOOL:
+                target = self._catalog.find(view, era, ItemKind.TOOLS, errand.key)
+            case Deed.GET_PROMPT:
+                target = self._catalog.find(view, era, ItemKind.PROMPTS, errand.key)
+            case Deed.COMPLETE if errand.ref is ItemKind.PROMPTS:
+                target = self._catalog.find(view, era, ItemKind.PROMPTS, errand.key)
+            case _:
+                target = self._catalog.find_uri(view, errand.key)
+        if target is None:
+            raise NotFoundError(_unknown(errand), code=f"{_NOUN[errand.deed]}_not_found")
+        return target
+
+    async def carry(self, view: View, errand: Errand, caller: Caller) -> Outcome:
+        """Do the errand and wait for its result.
+
+        A modern caller may get an answer with `input_required`; for a legacy caller the
+        questions of a modern server are asked here, round by round.
+        """
+        target = self.target_of(view, errand, caller.era)
+        params = _own_params(errand, target)
+        answer = await self._send(target, errand, params, caller)
+        if answer.input_required is None or caller.era is Era.MODERN:
+            return Outcome(answer, target)
+        return await self._ask_on_behalf(target, errand, params, caller, answer)
+
+    async def _ask_on_behalf(
+        self, target: Target, errand: Errand, params: RawObject, caller: Caller, answer: Answer
+    ) -> Outcome:
+        for _ in range(MAX_ROUNDS):
+            needed = answer.input_required
+            if needed is None:
+                return Outcome(answer, target)
+            again = {**params, **await _answered(needed, caller)}
+            answer = await self._send(target, errand, again, caller)
+        raise UpstreamError(
+            f"The server {target.server!r} asked for more input {MAX_ROUNDS} times in one call.",
+            code="too_many_rounds",
+        )
+
+    async def _send(
+        self, target: Target, errand: Errand, params: RawObject, caller: Caller
+    ) -> Answer:
+        request = UpstreamRequest(
+            method=errand.deed.value,
+            params=params,
+            meta=errand.meta,
+            timeout_s=self._call_timeout_s,
+        )
+        return await self._client.request(target.endpoint_id, request, caller)
+
+
+_NOUN = {
+    Deed.CALL_TOOL: "tool",
+    Deed.GET_PROMPT: "prompt",
+    Deed.READ_RESOURCE: "resource",
+    Deed.COMPLETE: "reference",
+}
+
+
+def _unknown(errand: Errand) -> str:
+    return f"Unknown {_NOUN[errand.deed]}: {errand.key!r}. List again: it may have changed."
+
+
+def _own_params(errand: Errand, target: Target) -> RawObject:
+    """Put the server's own name or URI in place of the exposed one."""
+    own = json.dumps(target.key).encode()
+    match errand.deed:
+        case Deed.CALL_TOOL | Deed.GET_PROMPT:
+            return {**errand.params, "name": own}
+        case Deed.READ_RESOURCE:
+            return {**errand.params, "uri": own}
+        case Deed.COMPLETE if errand.ref is ItemKind.PROMPTS:
+            return {**errand.params, "ref": b'{"type":"ref/prompt","name":' + own + b"}"}
+        case Deed.COMPLETE:
+            return {**errand.params, "ref": b'{"type":"ref/resource","uri":' + own + b"}"}
+
+
+async def _answered(needed: InputRequired, caller: Caller) -> RawObject:
+    """Ask the caller every question of one round, in order; give the retry's extra params."""
+    extra: RawObject = {}
+    if needed.requests:
+        parts = [
+            json.dumps(key).encode() + b":" + await caller.ask(question)
+            for key, question in needed.requests.items()
+        ]
+        extra["inputResponses"] = b"{" + b",".join(parts) + b"}"
+    if needed.state is not None:
+        extra["requestState"] = json.dumps(needed.state).encode()
+    return extra

@@ -1,0 +1,221 @@
+"""What an agent sees at each endpoint of the hub, and where each name leads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agenthub.domain.entities.catalog.exposure import ExposedItem, Target, chosen_uri, expose
+from agenthub.domain.entities.catalog.listing import Item, ItemKind
+from agenthub.domain.entities.catalog.uris import split_uri
+from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
+from agenthub.domain.entities.groups import Group, GroupMember
+from agenthub.domain.entities.identity import Principal
+from agenthub.domain.exceptions import NotFoundError
+from agenthub.domain.ids import EndpointId, GroupId
+from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
+from agenthub.domain.services.directory import Directory
+
+ViewListener = Callable[[EndpointId, tuple[ItemKind, ...]], None]
+UpdateListener = Callable[[EndpointId, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one MCP path shows to one principal. Equal views show the same.
+
+    `group` limits it to a group's members and chosen items, `server` to one server, whose
+    names and URIs then stay untouched.
+    """
+
+    principal: Principal
+    group: GroupId | None = None
+    server: EndpointId | None = None
+
+    @property
+    def namespaced(self) -> bool:
+        return self.server is None
+
+    def cache_key(self) -> tuple[str, str | None, str | None]:
+        return (self.principal.workspace, self.group, self.server)
+
+
+class Offer:
+    """An unchanging snapshot of a view in one era: ordered lists, and an index by exposed key."""
+
+    __slots__ = ("_index", "_lists", "servers", "stamp")
+
+    def __init__(
+        self, lists: dict[ItemKind, tuple[ExposedItem, ...]], servers: frozenset[EndpointId]
+    ) -> None:
+        self._lists = lists
+        self._index = {
+            kind: {item.key: item for item in reversed(items)} for kind, items in lists.items()
+        }
+        self.servers = servers
+        self.stamp: tuple[int, int] = (-1, -1)
+
+    def items(self, kind: ItemKind) -> tuple[ExposedItem, ...]:
+        return self._lists[kind]
+
+    def find(self, kind: ItemKind, key: str) -> ExposedItem | None:
+        return self._index[kind].get(key)
+
+
+class CatalogService(McpListener):
+    """Derives views from the directory and the servers' catalogues, and caches them."""
+
+    def __init__(self, *, client: McpClient, directory: Directory) -> None:
+        self._client = client
+        self._directory = directory
+        self._catalog_revision = 0
+        self._offers: dict[tuple[object, Era], Offer] = {}
+        self._view_listeners: list[ViewListener] = []
+        self._update_listeners: list[UpdateListener] = []
+
+    def view_all(self, principal: Principal) -> View:
+        """The view of `/mcp`; for a key bound to a group, that group's."""
+        return View(principal, principal.group)
+
+    def view_group(self, principal: Principal, slug: str) -> View:
+        """The view of `/groups/{slug}/mcp`. Raises NotFoundError."""
+        group = self._directory.group_at(principal.workspace, slug)
+        if group is None or principal.group not in (None, group.id):
+            raise NotFoundError(f"There is no group {slug!r}.", code="group_not_found")
+        return View(principal, group.id)
+
+    def view_server(self, principal: Principal, name: str) -> View:
+        """The view of `/servers/{name}/mcp`; an id serves as well. Raises NotFoundError."""
+        endpoint = self._directory.endpoint_named(
+            principal.workspace, name
+        ) or self._directory.endpoint(EndpointId(name))
+        if endpoint is None or endpoint.workspace != principal.workspace:
+            raise NotFoundError(f"There is no server {name!r}.", code="server_not_found")
+        if principal.group is not None and self._member(principal.group, endpoint.id) is None:
+            raise NotFoundError(f"There is no server {name!r}.", code="server_not_found")
+        return View(principal, principal.group, endpoint.id)
+
+    def endpoint_of(self, view: View) -> Endpoint | None:
+        """The one server of an untouched view, None for a joint one. Raises NotFoundError."""
+        if view.server is None:
+            return None
+        endpoint = self._directory.endpoint(view.server)
+        if endpoint is None:
+            raise NotFoundError("This server was removed.", code="server_not_found")
+        return endpoint
+
+    def state_of(self, endpoint: Endpoint) -> EndpointState:
+        return self._client.state(endpoint.id)
+
+    def group_of(self, view: View) -> Group | None:
+        return self._directory.group(view.group) if view.group is not None else None
+
+    def offer(self, view: View, era: Era) -> Offer:
+        """Give the present snapshot for agents of `era`. Cheap while nothing changed."""
+        stamp = (self._directory.revision, self._catalog_revision)
+        key = (view.cache_key(), era)
+        offer = self._offers.get(key)
+        if offer is None or offer.stamp != stamp:
+            if len(self._offers) > 512:
+                self._offers.clear()
+            offer = self._build(view, era)
+            offer.stamp = stamp
+            self._offers[key] = offer
+        return offer
+
+    def find(self, view: View, era: Era, kind: ItemKind, key: str) -> Target | None:
+        """Say where an exposed tool or prompt name leads, None for one the view does not show."""
+        item = self.offer(view, era).find(kind, key)
+        return None if item is None else item.target
+
+    def find_uri(self, view: View, uri: str) -> Target | None:
+        """Say where an exposed resource URI leads; it need not be listed, templates make more."""
+        if view.server is not None:
+            endpoint, own = self._directory.endpoint(view.server), uri
+        else:
+            parts = split_uri(uri)
+            if parts is None:
+                return None
+            server, own = parts
+            endpoint = self._directory.endpoint_named(view.principal.workspace, server)
+        if endpoint is None or not endpoint.enabled:
+            return None
+        if view.group is not None:
+            member = self._member(view.group, endpoint.id)
+            if member is None:
+                return None
+            if member.resources is not None and not chosen_uri(member.resources, own):
+                return None
+        return Target(endpoint.id, endpoint.name, own)
+
+    def shows(self, view: View, endpoint_id: EndpointId) -> bool:
+        """Say whether anything of this server can appear in the view."""
+        return endpoint_id in {endpoint.id for endpoint, _ in self._members(view)}
+
+    def listen(self, on_change: ViewListener, on_update: UpdateListener) -> None:
+        """Call `on_change` when lists of a server change, `on_update` when a watched resource does.
+
+        Neither may block. A change of the directory is told as a change of all kinds of each
+        server concerned.
+        """
+        self._view_listeners.append(on_change)
+        self._update_listeners.append(on_update)
+
+    def changed(self, endpoint_id: EndpointId, kinds: tuple[ItemKind, ...]) -> None:
+        """Note that what this server shows has changed, and tell the listeners."""
+        self._catalog_revision += 1
+        for listener in self._view_listeners:
+            listener(endpoint_id, kinds)
+
+    def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
+        """States change no list."""
+
+    def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
+        self.changed(endpoint.id, kinds)
+
+    def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
+        for listener in self._update_listeners:
+            listener(endpoint.id, uri)
+
+    def _build(self, view: View, era: Era) -> Offer:
+        lists: dict[ItemKind, list[ExposedItem]] = {kind: [] for kind in ItemKind}
+        servers: set[EndpointId] = set()
+        for endpoint, member in self._members(view):
+            servers.add(endpoint.id)
+            catalog = self._client.catalog(endpoint.id, era)
+            for kind in ItemKind:
+                lists[kind] += [
+                    expose(item, endpoint.id, endpoint.name, namespaced=view.namespaced)
+                    for item in catalog.of(kind)
+                    if member is None or _is_chosen(member, item)
+                ]
+        frozen = {kind: tuple(items) for kind, items in lists.items()}
+        return Offer(frozen, frozenset(servers))
+
+    def _members(self, view: View) -> list[tuple[Endpoint, GroupMember | None]]:
+        """List the enabled servers of a view, each with the choice of items, if any."""
+        found: list[tuple[Endpoint, GroupMember | None]] = []
+        for endpoint in self._directory.endpoints(view.principal.workspace):
+            if not endpoint.enabled or view.server not in (None, endpoint.id):
+                continue
+            member = None
+            if view.group is not None:
+                member = self._member(view.group, endpoint.id)
+                if member is None:
+                    continue
+            found.append((endpoint, member))
+        return found
+
+    def _member(self, group_id: GroupId, endpoint_id: EndpointId) -> GroupMember | None:
+        group = self._directory.group(group_id)
+        return None if group is None else group.member(endpoint_id)
+
+
+def _is_chosen(member: GroupMember, item: Item) -> bool:
+    match item.kind:
+        case ItemKind.TOOLS:
+            return member.tools is None or item.key in member.tools
+        case ItemKind.PROMPTS:
+            return member.prompts is None or item.key in member.prompts
+        case ItemKind.RESOURCES:
+            return member.resources is None or chosen_uri(member.resources, item.key)
+        case ItemKind.TEMPLATES:
+            return member.resources is None or item.key in member.resources

@@ -1,0 +1,83 @@
+"""The directory: all endpoints and groups in memory, so that no call waits for the database."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agenthub.domain.entities.endpoints import Endpoint
+from agenthub.domain.entities.groups import Group
+from agenthub.domain.ids import EndpointId, GroupId, WorkspaceId
+
+
+class Directory:
+    """A mirror of what is stored, kept by the endpoint and group services after each commit.
+
+    `revision` grows with every change, so whoever derives something knows when it is stale.
+    """
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._endpoints: dict[EndpointId, Endpoint] = {}
+        self._by_name: dict[tuple[WorkspaceId, str], Endpoint] = {}
+        self._groups: dict[GroupId, Group] = {}
+        self._by_slug: dict[tuple[WorkspaceId, str], Group] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change. It must not block."""
+        self._listeners.append(listener)
+
+    def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
+        return self._endpoints.get(endpoint_id)
+
+    def endpoint_named(self, workspace: WorkspaceId, name: str) -> Endpoint | None:
+        return self._by_name.get((workspace, name))
+
+    def endpoints(self, workspace: WorkspaceId) -> list[Endpoint]:
+        """List the workspace's endpoints by name."""
+        mine = (e for e in self._endpoints.values() if e.workspace == workspace)
+        return sorted(mine, key=lambda endpoint: endpoint.name)
+
+    def group(self, group_id: GroupId) -> Group | None:
+        return self._groups.get(group_id)
+
+    def group_at(self, workspace: WorkspaceId, slug: str) -> Group | None:
+        return self._by_slug.get((workspace, slug))
+
+    def put_endpoint(self, endpoint: Endpoint) -> None:
+        self._drop_endpoint(endpoint.id)
+        self._endpoints[endpoint.id] = endpoint
+        self._by_name[endpoint.workspace, endpoint.name] = endpoint
+        self._changed()
+
+    def drop_endpoint(self, endpoint_id: EndpointId) -> None:
+        self._drop_endpoint(endpoint_id)
+        for group in list(self._groups.values()):
+            if group.member(endpoint_id) is not None:
+                left = tuple(m for m in group.members if m.endpoint_id != endpoint_id)
+                self.put_group(replace(group, members=left))
+        self._changed()
+
+    def put_group(self, group: Group) -> None:
+        self._drop_group(group.id)
+        self._groups[group.id] = group
+        self._by_slug[group.workspace, group.slug] = group
+        self._changed()
+
+    def drop_group(self, group_id: GroupId) -> None:
+        self._drop_group(group_id)
+        self._changed()
+
+    def _drop_endpoint(self, endpoint_id: EndpointId) -> None:
+        former = self._endpoints.pop(endpoint_id, None)
+        if former is not None:
+            self._by_name.pop((former.workspace, former.name), None)
+
+    def _drop_group(self, group_id: GroupId) -> None:
+        former = self._groups.pop(group_id, None)
+        if former is not None:
+            self._by_slug.pop((former.workspace, former.slug), None)
+
+    def _changed(self) -> None:
+        self.revision += 1
+        for listener in self._listeners:
+            listener()
