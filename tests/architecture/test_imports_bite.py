@@ -31,8 +31,9 @@ PLANTED = {
     "owner-typer": ("config", "typer"),
     "owner-cryptography": ("adapters/outbound/storage", "cryptography.hazmat"),
 }
-"""Contract -> (where the planted file lies: a package, or a module that becomes one; its import)."""
+"""Contract -> (the package that gets a planted file or the module that gets a line, the import)."""
 RETURN_PATH = ("domain/services/catalog/two", "agenthub.domain.services.catalog.one")
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run()"
 CIRCLE = ".two -> .one"
 
 
@@ -69,8 +70,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], s
     }
     plant(package, RETURN_PATH[0], len(PLANTED), RETURN_PATH[1])
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
-        + ["--no-cache"],
+        [sys.executable, "-c", LINT_IMPORTS, "--no-cache"],
         cwd=home,
         env={**os.environ, "PYTHONPATH": str(home / "src"), "COLUMNS": "200"},
         capture_output=True,

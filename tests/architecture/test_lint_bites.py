@@ -10,7 +10,7 @@ import pytest
 from tests.architecture.sources import ROOT
 
 PLANTED = {
-    "asyncio.create_task": "import asyncio\n\n\nasync def f(c):\n    await asyncio.create_task(c)\n",
+    "asyncio.create_task": "import asyncio\n\n\nasync def f(c):\n    asyncio.create_task(c)\n",
     "asyncio.ensure_future": "import asyncio\n\n\ndef f(c):\n    return asyncio.ensure_future(c)\n",
     "asyncio.get_event_loop": "import asyncio\n\nprint(asyncio.get_event_loop())\n",
     "fastapi.HTTPException": "from fastapi import HTTPException\n\nprint(HTTPException)\n",

@@ -32,8 +32,11 @@ def ownerless_tasks(source: Source) -> list[str]:
 
 
 def waits(source: Source) -> list[str]:
-    kinds = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
-    return [f"{source.name}:{n.lineno}" for n in source.nodes() if isinstance(n, kinds)]
+    return [
+        f"{source.name}:{node.lineno}"
+        for node in source.nodes()
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+    ]
 
 
 def test_no_source_file_is_longer_than_a_head_can_hold() -> None:
