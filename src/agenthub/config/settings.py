@@ -1,0 +1,148 @@
+"""Every setting of the hub: environment first, then `agenthub.toml` in the data folder."""
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = "agenthub.toml"
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+def _key_bytes(text: str) -> str:
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise ValueError("must be base64") from error
+    if size != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return text
+
+
+def _words(value: Any) -> Any:
+    """Read a list from the environment: words parted by commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EgressSettings(_Group):
+    """What the hub may speak to."""
+
+    allow_private: bool | None = None
+    """Private and loopback addresses; unset: only while the hub itself is bound to loopback."""
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=65_536, le=1 << 30)
+
+
+class LogSettings(_Group):
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class UpstreamSettings(_Group):
+    """Calls to the registered servers."""
+
+    call_timeout_s: Seconds = 300
+    """For the server's own work; time in which a person is asked does not count."""
+    settle_timeout_s: Seconds = 20
+    """How long a registration waits for the first connection."""
+
+
+class McpSettings(_Group):
+    """The hub's own MCP endpoints."""
+
+    max_request_bytes: int = Field(default=4 * 1024 * 1024, ge=65_536, le=1 << 28)
+    session_idle_s: Seconds = 1_800
+    max_sessions: int = Field(default=10_000, ge=1, le=1_000_000)
+
+
+class HitlSettings(_Group):
+    """Questions that wait for somebody."""
+
+    ttl_s: Seconds = 600
+
+
+class EventSettings(_Group):
+    keep: int = Field(default=10_000, ge=10_000, le=10_000_000)
+
+
+class Settings(BaseSettings):
+    """All settings. Unknown names in `agenthub.toml` are refused, so a typo is seen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENTHUB_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("agenthub")))
+    database_url: str | None = None
+    owner_token: Annotated[str, Field(min_length=16, max_length=512)] | None = None
+    secret_key: Annotated[str, AfterValidator(_key_bytes)] | None = None
+    allowed_hosts: Words = ()
+    allowed_origins: Words = ()
+
+    egress: EgressSettings = EgressSettings()
+    events: EventSettings = EventSettings()
+    hitl: HitlSettings = HitlSettings()
+    log: LogSettings = LogSettings()
+    mcp: McpSettings = McpSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+    @property
+    def egress_allow_private(self) -> bool:
+        chosen = self.egress.allow_private
+        return self.is_loopback if chosen is None else chosen
+
+    @property
+    def effective_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'agenthub.db'}"
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the settings; `given` (command-line options) wins over the environment and the file.
+
+    Raises pydantic.ValidationError, which names each wrong setting.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    data_dir = Path(
+        chosen.get("data_dir")
+        or os.environ.get("AGENTHUB_DATA_DIR")
+        or platformdirs.user_data_dir("agenthub")
+    ).absolute()
+
+    class FiledSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = TomlConfigSettingsSource(settings_cls, data_dir / CONFIG_FILE)
+            return (init_settings, env_settings, file)
+
+    values: dict[str, Any] = {**chosen, "data_dir": data_dir}
+    return FiledSettings(**values)
