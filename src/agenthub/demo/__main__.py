@@ -1,0 +1,3 @@
+from agenthub.demo.server import server
+
+server.run()
