@@ -14,7 +14,7 @@ POLL_S = 0.05
 
 
 class ChildError(AssertionError):
-    """The child ended, or did not become ready in time; the message holds the tail of its output."""
+    """The child ended, or was not ready in time; the message holds the tail of its output."""
 
 
 class ChildProcess:
@@ -64,11 +64,7 @@ class ChildProcess:
 
     def log(self) -> str:
         """Everything the process wrote so far, over all its starts."""
-        return (
-            self._log_path.read_text(errors="replace")
-            if self._log_path.exists()
-            else ""
-        )
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
     def start(self) -> None:
         """Start and wait until it is ready; raises ChildError with the log if it never is."""
@@ -90,9 +86,7 @@ class ChildProcess:
                 raise ChildError(f"{self._command} ended early:\n{self.log()[-4000:]}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise ChildError(
-                    f"{self._command} never became ready:\n{self.log()[-4000:]}"
-                )
+                raise ChildError(f"{self._command} never became ready:\n{self.log()[-4000:]}")
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit code, or None if it still runs after `timeout_s`."""
