@@ -10,7 +10,7 @@ fails if a check that passes against the fixture does not pass through the hub.
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ def failing_scored(run: SuiteRun, revision: str) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def hub_with_fixture(work: Path) -> Iterator[tuple[HubProcess, FixtureProcess]]:
+def hub_with_fixture(work: Path) -> Generator[tuple[HubProcess, FixtureProcess]]:
     """A hub whose only server is the conformance fixture."""
     with (
         FixtureProcess(FIXTURE, log_dir=work) as fixture,
