@@ -1,0 +1,179 @@
+"""What a legacy server asks of the hub, brought to the one caller it can only be meant for."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from agenthub.adapters.outbound.mcp_client.messages import Request, error_bytes, result_bytes
+from agenthub.domain.exceptions import HubError, RpcError, UnanswerableError
+from agenthub.domain.ports.outbound.mcp_client import Caller, Question
+
+_log = logging.getLogger(__name__)
+
+Send = Callable[[bytes], Awaitable[None]]
+"""Hands one message to the server. Raises UnavailableError when the connection is gone."""
+
+CARRIED = frozenset({"elicitation/create", "sampling/createMessage"})
+"""What may be asked. `roots/list` is not: a server would replace its own folders by the agent's."""
+
+MAX_OPEN = 64
+"""Open questions per connection; a server that asks more is refused."""
+
+
+class Asker:
+    """One running request, as the one a question may belong to: its caller and its clock."""
+
+    __slots__ = ("_left_s", "_limit", "_open", "caller")
+
+    def __init__(self, caller: Caller, limit: asyncio.Timeout) -> None:
+        self.caller = caller
+        self._limit = limit
+        self._left_s: float | None = None
+        self._open = 0
+
+    def pause(self) -> None:
+        """Stop the clock: from now on the server waits for somebody, not the other way round."""
+        self._open += 1
+        when = self._limit.when()
+        if self._open == 1 and when is not None and not self._limit.expired():
+            self._left_s = when - asyncio.get_running_loop().time()
+            self._limit.reschedule(None)
+
+    def resume(self) -> None:
+        """Let the clock run on, when no other question holds it."""
+        self._open -= 1
+        if self._open == 0 and self._left_s is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._left_s)
+            self._left_s = None
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    task: asyncio.Task[None]
+    askers: list[Asker] = field(default_factory=list[Asker])
+
+
+class Questions:
+    """The open questions of one connection. A resident: the asking tasks are its own.
+
+    `unattributed` counts the questions that were refused because nobody could say whose they are.
+    """
+
+    def __init__(self, *, send: Send, server_name: str) -> None:
+        self._send = send
+        self._server_name = server_name
+        self._group = asyncio.TaskGroup()
+        self._open: dict[bytes, _Open] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.unattributed = 0
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    def put(self, request: Request, askers: Sequence[Asker]) -> None:
+        """Answer a server's request, or ask the caller behind `askers` and answer then.
+
+        Several askers are one when their callers are the same client. Nobody else hears of it.
+        """
+        if request.method == "ping":
+            self.say(result_bytes(request.id, b"{}"))
+        elif (refusal := self._refusal(request, askers)) is not None:
+            self.say(error_bytes(request.id, refusal))
+        else:
+            for asker in askers:
+                asker.pause()
+            task = self._start(self._ask(request, askers[0].caller))
+            self._open[request.id] = _Open(task, list(askers))
+            task.add_done_callback(lambda _: self._close(request.id))
+
+    def say(self, message: bytes) -> None:
+        """Send in the background; a connection that is gone is no news here."""
+        self._start(self._send_quietly(message))
+
+    def withdraw(self, request_id: bytes) -> None:
+        """The server no longer wants an answer (`notifications/cancelled`)."""
+        if (question := self._open.get(request_id)) is not None:
+            question.task.cancel()
+
+    def leave(self, asker: Asker) -> None:
+        """A request has ended: questions that belong to no other running one are withdrawn."""
+        for question in self._open.values() if self._open else ():
+            if asker in question.askers:
+                question.askers.remove(asker)
+                if not question.askers:
+                    question.task.cancel()
+
+    def _refusal(self, request: Request, askers: Sequence[Asker]) -> RpcError | None:
+        if request.method not in CARRIED:
+            return RpcError(-32601, f"The hub does not support {request.method}.")
+        if request.id in self._open:
+            return RpcError(-32600, "A request with this id is still open.")
+        if len(self._open) >= MAX_OPEN:
+            return RpcError(-32603, f"More than {MAX_OPEN} questions are open on this connection.")
+        if not askers:
+            self.unattributed += 1
+            return RpcError(
+                -32603, f"No running request is there to which {request.method} could belong."
+            )
+        if len({asker.caller.client for asker in askers}) > 1:
+            self.unattributed += 1
+            return RpcError(
+                -32603,
+                f"Requests of {len(askers)} clients are running on this connection, and nothing"
+                f" says to which of them {request.method} belongs. Ask while only one is running.",
+            )
+        return None
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _close(self, request_id: bytes) -> None:
+        """Let the clocks run on. Called twice, for a task may be cancelled before it begins."""
+        if (question := self._open.pop(request_id, None)) is not None:
+            for asker in question.askers:
+                asker.resume()
+
+    async def _ask(self, request: Request, caller: Caller) -> None:
+        question = Question(server=self._server_name, method=request.method, params=request.params)
+        reply = await _reply(request.id, caller, question)
+        self._close(request.id)
+        await self._send_quietly(reply)
+
+    async def _send_quietly(self, message: bytes) -> None:
+        try:
+            await self._send(message)
+        except HubError as error:
+            _log.debug(
+                "reply not delivered", extra={"server": self._server_name, "why": str(error)}
+            )
+
+
+async def _reply(request_id: bytes, caller: Caller, question: Question) -> bytes:
+    try:
+        return result_bytes(request_id, await caller.ask(question))
+    except RpcError as error:
+        return error_bytes(request_id, error)
+    except UnanswerableError as error:
+        return error_bytes(request_id, RpcError(-32601, error.message))
+    except HubError as error:
+        return error_bytes(request_id, RpcError(-32603, error.message))
+    except Exception:  # noqa: BLE001 (a caller's bug ends its question, not the connection)
+        _log.exception("asking a caller failed", extra={"server": question.server})
+        return error_bytes(request_id, RpcError(-32603, "The hub failed to ask."))

@@ -1,0 +1,111 @@
+"""Fakes for the channels: a caller that remembers, an inbox, a clock-free way to wait."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Generator, Mapping
+from typing import Any
+
+from agenthub.adapters.outbound.mcp_client.channel import Inbox
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
+
+WAIT_S = 5.0
+
+
+class FakeCaller(Caller):
+    """Answers questions with `reply`, or holds them while `held` is cleared."""
+
+    def __init__(
+        self,
+        client: str = "agent",
+        *,
+        era: Era = Era.LEGACY,
+        reply: bytes | Exception = b'{"action":"accept"}',
+        wants_progress: bool = True,
+        log_level: str | None = "info",
+        capabilities: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.era = era
+        self.client = client
+        self.capabilities = capabilities or {}
+        self.wants_progress = wants_progress
+        self.log_level = log_level
+        self.reply = reply
+        self.told: list[RawObject] = []
+        self.logged: list[RawObject] = []
+        self.asked: list[Question] = []
+        self.withdrawn: list[Question] = []
+        self.asking = asyncio.Event()
+        self.withdrawing = asyncio.Event()
+        self.held = asyncio.Event()
+        self.held.set()
+
+    async def progress(self, params: RawObject) -> None:
+        self.told.append(params)
+
+    async def log(self, params: RawObject) -> None:
+        self.logged.append(params)
+
+    async def ask(self, question: Question) -> bytes:
+        self.asked.append(question)
+        self.asking.set()
+        try:
+            await self.held.wait()
+        except asyncio.CancelledError:
+            self.withdrawn.append(question)
+            self.withdrawing.set()
+            raise
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+class FakeInbox(Inbox):
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, RawObject]] = []
+        self.news = asyncio.Event()
+
+    def notification(self, method: str, params: RawObject) -> None:
+        self.heard.append((method, params))
+        self.news.set()
+
+
+class Wire:
+    """The server's end of a dispatcher: what was sent, as parsed messages."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.fault: Exception | None = None
+
+    async def send(self, message: bytes) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.sent.put_nowait(json.loads(message))
+
+    async def next(self) -> dict[str, Any]:
+        return await asyncio.wait_for(self.sent.get(), WAIT_S)
+
+
+def dumps(**members: Any) -> bytes:
+    """Make a JSON-RPC message."""
+    return json.dumps({"jsonrpc": "2.0", **members}).encode()
+
+
+class Running:
+    """A request under way in a test's task group; its error is the awaiter's, not the group's."""
+
+    def __init__(self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, bytes]) -> None:
+        self.task = group.create_task(_settle(work))
+
+    def __await__(self) -> Generator[Any, None, bytes]:
+        outcome = yield from self.task.__await__()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+async def _settle(work: Coroutine[Any, Any, bytes]) -> bytes | Exception:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 (the test raises it again)
+        return error
