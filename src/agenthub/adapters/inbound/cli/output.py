@@ -1,0 +1,62 @@
+"""How the command line speaks: tables for people, JSON for programs, clear failures."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+class Failure(Exception):
+    """The command could not do its work: exit code 1."""
+
+    def __init__(self, message: str, *, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class WrongUse(Exception):
+    """The command's words make no sense: exit code 2."""
+
+
+def say(text: str = "") -> None:
+    typer.echo(clean(text))
+
+
+def say_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def complain(text: str) -> None:
+    typer.echo(clean(text), err=True)
+
+
+def clean(text: str) -> str:
+    """Make control and invisible direction characters visible: a server's text is not trusted."""
+    return "".join(c if c in "\n\t" or _is_plain(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def _is_plain(char: str) -> bool:
+    code = ord(char)
+    hidden = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or 0x200B <= code <= 0x200F
+    return code >= 32 and not 127 <= code < 160 and not hidden
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned columns; the last one may be long."""
+    lines = [list(map(str, row)) for row in (heads, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        say("  ".join(cells).rstrip())
+
+
+def exit_code_of(error: Exception) -> int:
+    """Report a failed command and give its exit code."""
+    complain(f"agenthub: {error}")
+    return 2 if isinstance(error, WrongUse) else 1
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()

@@ -1,0 +1,23 @@
+"""What the commands of one invocation share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from agenthub.adapters.inbound.cli.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`connect` opens a connection to the hub; raises Failure when it has no token."""
+
+    connect: Callable[[], Remote]
+    data_dir: Path | None
+
+
+def remote_of(context: typer.Context) -> Remote:
+    """Open the hub's connection for a command."""
+    session: Session = context.obj
+    return session.connect()
