@@ -8,7 +8,7 @@ from agenthub.domain.entities.catalog.listing import Item, ItemKind
 from agenthub.domain.entities.catalog.uris import split_uri
 from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
 from agenthub.domain.entities.groups import Group, GroupMember
-from agenthub.domain.entities.identity import Principal
+from agenthub.domain.entities.identity import Principal, Scope
 from agenthub.domain.exceptions import NotFoundError
 from agenthub.domain.ids import EndpointId, GroupId
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
@@ -104,6 +104,26 @@ class CatalogService(McpListener):
 
     def state_of(self, endpoint: Endpoint) -> EndpointState:
         return self._client.state(endpoint.id)
+
+    def eras_of(self, endpoint_id: EndpointId) -> tuple[Era, ...]:
+        """The eras a server has answered in; none while it was never reached."""
+        return self._client.state(endpoint_id).eras
+
+    async def watch(self, view: View, uri: str) -> Target:
+        """Have the server report changes of an exposed resource. Each needs its `unwatch`.
+
+        Raises DeniedError, NotFoundError and the errors of `McpClient.watch_resource`.
+        """
+        view.principal.require(Scope.RESOURCES_READ)
+        target = self.find_uri(view, uri)
+        if target is None:
+            raise NotFoundError(f"Unknown resource: {uri!r}.", code="resource_not_found")
+        await self._client.watch_resource(target.endpoint_id, target.key)
+        return target
+
+    async def unwatch(self, target: Target) -> None:
+        """End one watch."""
+        await self._client.unwatch_resource(target.endpoint_id, target.key)
 
     def group_of(self, view: View) -> Group | None:
         return self._directory.group(view.group) if view.group is not None else None
