@@ -25,7 +25,7 @@ dev: sync ## start the hub and restart it when a source file changes
 		--signal SIGTERM -- $(BIN)/agenthub serve --demo $(ARGS)
 
 sync: ## install the Python side from the lock, tools included
-	@echo "==> Python packages from the lock"
+	@echo "==> Python packages from the lock" >&2
 	@$(UV) sync --frozen --quiet
 
 check: lint ## the fast circle: format, lint, types, imports, unit and architecture tests
@@ -75,7 +75,7 @@ conformance: deps ## the official MCP conformance suite, through the hub
 		$(BIN)/pytest tests/conformance -v $(ARGS)
 
 bench: sync ## measure the hub; JSON on standard output
-	$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what the tools left behind, keep the environments
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.xml
