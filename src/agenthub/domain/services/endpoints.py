@@ -21,6 +21,7 @@ from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.mcp_client import McpClient
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction, UnitOfWork
+from agenthub.domain.services.diagnosis import Finding, findings_of
 from agenthub.domain.services.directory import Directory
 
 PAGE = 200
@@ -56,6 +57,15 @@ class EndpointReport:
     state: EndpointState
     counts: dict[str, int]
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A report with what is wrong, and the last lines a stdio server wrote to stderr."""
+
+    report: EndpointReport
+    findings: tuple[Finding, ...]
+    output: tuple[str, ...]
 
 
 class EndpointService:
@@ -192,10 +202,14 @@ class EndpointService:
             await self._client.refresh(endpoint.id)
         return self._report(endpoint)
 
-    def output_tail(self, principal: Principal, id_or_name: str) -> list[str]:
-        """Give the last lines of a stdio server's stderr. Needs the admin scope: they may tell."""
-        principal.require(Scope.ADMIN)
-        return self._client.output_tail(self._find(principal, id_or_name).id)
+    def diagnose(self, principal: Principal, id_or_name: str) -> Diagnosis:
+        """Say what is wrong with a server. Its output is shown to admins only: it may tell more."""
+        principal.require(Scope.HUB_READ)
+        report = self._report(self._find(principal, id_or_name))
+        findings = findings_of(report.endpoint, report.state, report.counts, report.flags)
+        may_read = principal.allows(Scope.ADMIN)
+        output = self._client.output_tail(report.endpoint.id) if may_read else []
+        return Diagnosis(report, findings, tuple(output))
 
     async def _verify(self, principal: Principal, endpoint: Endpoint) -> None:
         """Connect on trial and leave nothing behind. Raises ConflictError, UpstreamError."""
