@@ -27,6 +27,7 @@ PLANTED = {
     "owner-sqlalchemy": ("config", "sqlalchemy.ext.asyncio"),
     "owner-fastapi": ("adapters/inbound/mcp", "fastapi"),
     "owner-config": ("adapters/inbound/cli", "dependency_injector.containers"),
+    "owner-httpx": ("adapters/outbound/mcp_client", "httpx2"),
     "owner-mcp": ("adapters/outbound/mcp_client", "mcp.client"),
     "owner-typer": ("config", "typer"),
     "owner-cryptography": ("adapters/outbound/storage", "cryptography.hazmat"),
