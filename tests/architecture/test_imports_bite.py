@@ -22,7 +22,7 @@ PLANTED = {
     "in-and-out-apart": ("adapters/inbound/http", "agenthub.adapters.outbound.storage"),
     "faces-apart": ("adapters/inbound/http", "agenthub.adapters.inbound.mcp"),
     "outbound-apart": ("adapters/outbound/storage", "agenthub.adapters.outbound.secrets"),
-    "adapters-below-services": ("adapters/inbound/mcp", "agenthub.domain.services.calls"),
+    "adapters-below-services": ("adapters/outbound/mcp_client", "agenthub.domain.services.calls"),
     "owner-aiohttp": ("adapters/outbound/mcp_client", "aiohttp"),
     "owner-sqlalchemy": ("config", "sqlalchemy.ext.asyncio"),
     "owner-fastapi": ("adapters/inbound/mcp", "fastapi"),
