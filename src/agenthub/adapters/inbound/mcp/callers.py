@@ -1,0 +1,124 @@
+"""Agents as the hub's core sees them while one of their requests runs."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from agenthub.adapters.inbound.mcp.asking import require_answerable, unreachable
+from agenthub.adapters.inbound.mcp.frames import notification, request
+from agenthub.adapters.inbound.mcp.sessions import LegacySession
+from agenthub.adapters.inbound.mcp.streams import Outlet
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.exceptions import UnanswerableError
+from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
+
+LEVELS = (
+    *("debug", "info", "notice", "warning"),
+    *("error", "critical", "alert", "emergency"),
+)
+"""Log levels, least severe first (RFC 5424)."""
+
+_SEVERITY = {f'"{level}"'.encode(): rank for rank, level in enumerate(LEVELS)}
+DEFAULT_LEGACY_LEVEL = "info"
+"""What a legacy agent gets before it says `logging/setLevel`; MCP leaves that to the server."""
+
+
+class AgentCaller(Caller):
+    """What agents of both eras have in common: progress and logs go to the request's outlet."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        *,
+        capabilities: Mapping[str, Any],
+        client: str,
+        progress_token: bytes | None,
+        log_level: str | None,
+    ) -> None:
+        self._outlet = outlet
+        self.progress_token = progress_token
+        self.capabilities = capabilities
+        self.client = client
+        self.wants_progress = progress_token is not None
+        self.log_level = log_level
+
+    @property
+    @abstractmethod
+    def outlet(self) -> Outlet:
+        """Where messages go at this moment."""
+
+    async def progress(self, params: RawObject) -> None:
+        if self.progress_token is not None:
+            members = {"progressToken": self.progress_token, **params}
+            self.outlet.push(notification("notifications/progress", members), can_be_lost=True)
+
+    async def log(self, params: RawObject) -> None:
+        if self.log_level is None:
+            return
+        severity = _SEVERITY.get(params.get("level", b""), 0)
+        if severity >= LEVELS.index(self.log_level):
+            self.outlet.push(notification("notifications/message", params), can_be_lost=True)
+
+
+class LegacyCaller(AgentCaller):
+    """An agent with a session: questions go to it as requests while its own one runs."""
+
+    era = Era.LEGACY
+
+    def __init__(
+        self, session: LegacySession, outlet: Outlet, *, progress_token: bytes | None
+    ) -> None:
+        super().__init__(
+            outlet,
+            capabilities=session.capabilities,
+            client=session.id,
+            progress_token=progress_token,
+            log_level=session.log_level or DEFAULT_LEGACY_LEVEL,
+        )
+        self._session = session
+
+    @property
+    def outlet(self) -> Outlet:
+        return self._outlet
+
+    async def ask(self, question: Question) -> bytes:
+        require_answerable(self.capabilities, question)
+        question_id, future = self._session.expect()
+
+        def hang_up() -> None:
+            if not future.done():
+                future.set_exception(unreachable(question))
+
+        try:
+            message = request(question_id, question.method, question.params)
+            if not self._outlet.push(message):
+                raise unreachable(question)
+            self._outlet.on_gone(hang_up)
+            return await future
+        finally:
+            if not future.done() or future.cancelled():
+                self._withdraw(question_id)
+            self._session.forget(question_id)
+
+    def _withdraw(self, question_id: bytes) -> None:
+        self._outlet.push(notification("notifications/cancelled", {"requestId": question_id}))
+
+
+class ModernCaller(AgentCaller):
+    """An agent without a session, whose call runs within its request: it cannot be asked.
+
+    Where questions are to be expected the call is parked instead (see parking).
+    """
+
+    era = Era.MODERN
+
+    @property
+    def outlet(self) -> Outlet:
+        return self._outlet
+
+    async def ask(self, question: Question) -> bytes:
+        require_answerable(self.capabilities, question)
+        raise UnanswerableError(
+            f"The server {question.server!r} asks in the middle of a request that cannot be "
+            "answered with a question (or came over another era than announced); call again."
+        )

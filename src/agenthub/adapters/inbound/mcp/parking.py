@@ -1,0 +1,263 @@
+"""Parked calls: a legacy server asks mid-call, and a modern agent is asked between two requests.
+
+The call runs in a task of its own. When the server asks, the agent's request is answered with
+the questions and a ticket; the agent repeats its request with the answers and the ticket, and
+the call goes on. A ticket serves once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agenthub.adapters.inbound.hub import Outcome
+from agenthub.adapters.inbound.mcp.asking import require_answerable
+from agenthub.adapters.inbound.mcp.callers import AgentCaller
+from agenthub.adapters.inbound.mcp.crew import Crew
+from agenthub.adapters.inbound.mcp.streams import Outlet
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.exceptions import (
+    CancelledByCallerError,
+    QuotaError,
+    RpcError,
+    UnavailableError,
+)
+from agenthub.domain.ports.outbound.clock import Chance
+from agenthub.domain.ports.outbound.mcp_client import Question
+
+PARK_TTL_S = 600.0
+GATHER_S = 0.005
+"""Questions asked at the same moment go out together."""
+MAX_PARKED = 2_000
+TICKET_SIZE_BYTES = 24
+INVALID_PARAMS = -32602
+
+
+Work = Callable[[], Awaitable[Outcome]]
+
+
+class _Nowhere(Outlet):
+    """Between two requests of the agent there is nobody to tell."""
+
+    def push(self, message: bytes, *, can_be_lost: bool = False) -> bool:
+        return False
+
+    async def answer(self, body: bytes, status: int = 200) -> None:
+        """Nobody waits."""
+
+    async def drop(self) -> None:
+        """Nobody waits."""
+
+    def on_gone(self, listener: Callable[[], None]) -> None:
+        """Nobody can leave."""
+
+
+NOWHERE = _Nowhere()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Questions for the agent, by key, and the nonce of the ticket that brings the answers."""
+
+    nonce: str
+    questions: dict[str, Question]
+
+
+class ParkedCaller(AgentCaller):
+    """A modern agent whose call outlives its requests."""
+
+    era = Era.MODERN
+
+    def __init__(
+        self,
+        *,
+        capabilities: Mapping[str, Any],
+        client: str,
+        progress_token: bytes | None,
+        log_level: str | None,
+    ) -> None:
+        super().__init__(
+            NOWHERE,
+            capabilities=capabilities,
+            client=client,
+            progress_token=progress_token,
+            log_level=log_level,
+        )
+        self.changed = asyncio.Event()
+        self._pending: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
+        self._asked = 0
+
+    @property
+    def outlet(self) -> Outlet:
+        return self._outlet
+
+    def visit(self, outlet: Outlet, progress_token: bytes | None) -> None:
+        """From now on the agent listens at `outlet`."""
+        self._outlet = outlet
+        self.progress_token = progress_token
+
+    def leave(self) -> None:
+        self._outlet = NOWHERE
+
+    def pending(self) -> dict[str, Question]:
+        return {
+            key: question for key, (question, future) in self._pending.items() if not future.done()
+        }
+
+    def respond(self, responses: Mapping[str, bytes]) -> None:
+        """Hand the agent's answers to who waits for them; unknown keys are ignored (MCP)."""
+        for key, response in responses.items():
+            asked = self._pending.get(key)
+            if asked is not None and not asked[1].done():
+                asked[1].set_result(response)
+
+    async def ask(self, question: Question) -> bytes:
+        require_answerable(self.capabilities, question)
+        self._asked += 1
+        key = f"question-{self._asked}"
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pending[key] = (question, future)
+        self.changed.set()
+        try:
+            return await future
+        finally:
+            del self._pending[key]
+
+
+class _Call:
+    """One parked call. `binding` says whose and which it is."""
+
+    def __init__(self, binding: tuple[str, ...], caller: ParkedCaller) -> None:
+        self.binding = binding
+        self.caller = caller
+        self.outcome: Outcome | Exception | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    async def run(self, work: Work) -> None:
+        try:
+            self.outcome = await work()
+        except Exception as error:  # noqa: BLE001 - kept, and raised again where the agent waits
+            self.outcome = error
+        finally:
+            if self.outcome is None:
+                self.outcome = CancelledByCallerError("The call was cancelled.")
+            self.caller.changed.set()
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Parking:
+    """All parked calls, by the nonce of the ticket that is out."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        chance: Chance,
+        *,
+        ttl_s: float = PARK_TTL_S,
+        gather_s: float = GATHER_S,
+        max_parked: int = MAX_PARKED,
+    ) -> None:
+        self._crew = crew
+        self._chance = chance
+        self._ttl_s = ttl_s
+        self._gather_s = gather_s
+        self._max_parked = max_parked
+        self._waiting: dict[str, _Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def start(
+        self,
+        binding: tuple[str, ...],
+        caller: ParkedCaller,
+        outlet: Outlet,
+        work: Work,
+    ) -> Outcome | Bundle:
+        """Run `work` as a call that can be parked, until it ends or asks."""
+        if len(self._waiting) >= self._max_parked:
+            raise QuotaError(
+                "Too many calls are waiting for answers of their agents; try again later.",
+                code="too_many_parked_calls",
+                retry_after_s=30.0,
+            )
+        call = _Call(binding, caller)
+        call.task = self._crew.start(call.run(work))
+        if call.task is None:
+            raise UnavailableError("The hub is stopping; call again in a moment.")
+        caller.visit(outlet, caller.progress_token)
+        return await self._attend(call)
+
+    async def resume(
+        self,
+        nonce: str,
+        binding: tuple[str, ...],
+        outlet: Outlet,
+        responses: Mapping[str, bytes],
+        progress_token: bytes | None,
+    ) -> Outcome | Bundle:
+        """Go on with the call behind a ticket. Raises RpcError for a used or foreign one."""
+        call = self._waiting.get(nonce)
+        if call is None or call.binding != binding:
+            raise RpcError(
+                INVALID_PARAMS,
+                "This requestState is expired, was used before, or belongs to another request.",
+            )
+        del self._waiting[nonce]
+        if call.timer is not None:
+            call.timer.cancel()
+        call.caller.visit(outlet, progress_token)
+        call.caller.respond(responses)
+        return await self._attend(call)
+
+    async def _attend(self, call: _Call) -> Outcome | Bundle:
+        """Wait, while the agent does, for the result or the next questions."""
+        left_alive = False
+        try:
+            outcome = await self._next(call)
+            left_alive = True
+        finally:
+            call.caller.leave()
+            if not left_alive:
+                call.cancel()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _next(self, call: _Call) -> Outcome | Bundle | Exception:
+        caller = call.caller
+        while True:
+            if call.outcome is not None:
+                return call.outcome
+            if caller.pending():
+                await asyncio.sleep(self._gather_s)
+                questions = caller.pending()
+                if questions and call.outcome is None:
+                    return Bundle(self._park(call), questions)
+            else:
+                caller.changed.clear()
+                await caller.changed.wait()
+
+    def _park(self, call: _Call) -> str:
+        nonce = self._chance.token(TICKET_SIZE_BYTES)
+        self._waiting[nonce] = call
+        loop = asyncio.get_running_loop()
+        call.timer = loop.call_later(self._ttl_s, self._abandon, nonce)
+        return nonce
+
+    def _abandon(self, nonce: str) -> None:
+        call = self._waiting.pop(nonce, None)
+        if call is not None:
+            call.cancel()
+
+    def close(self) -> None:
+        """Cancel every parked call."""
+        for nonce in list(self._waiting):
+            call = self._waiting[nonce]
+            if call.timer is not None:
+                call.timer.cancel()
+            self._abandon(nonce)
