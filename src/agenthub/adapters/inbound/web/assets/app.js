@@ -1,0 +1,159 @@
+// The dashboard: what the hub knows, live. Server texts are untrusted: textContent only.
+const TOKEN = "agenthub-token";
+const find = (id) => document.getElementById(id);
+const SHOWN_EVENTS = 30;
+let leaving = new AbortController();
+
+class Refused extends Error {}
+
+function token() {
+  return sessionStorage.getItem(TOKEN);
+}
+
+async function ask(path, options = {}) {
+  const headers = { Authorization: `Bearer ${token()}`, ...options.headers };
+  const answer = await fetch(path, { ...options, headers });
+  if (answer.status === 401) throw new Refused("This token is not accepted.");
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return answer;
+}
+
+async function list(path) {
+  return (await (await ask(path)).json()).items;
+}
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function serverCard(server) {
+  const card = element("article", undefined, "card");
+  const title = element("h3", server.name);
+  title.append(element("span", server.status, `badge ${server.status}`));
+  const { tools = 0, resources = 0, prompts = 0 } = server.counts;
+  const offers = `${tools} tools, ${resources} resources, ${prompts} prompts`;
+  const { type, command, args, url } = server.transport;
+  const place = type === "stdio" ? [command, ...args].join(" ") : url;
+  card.append(title, element("p", offers), element("p", place));
+  if (server.last_error) card.append(element("p", server.last_error, "fault"));
+  return card;
+}
+
+async function showServers() {
+  const servers = await list("/api/mcp/servers?limit=200");
+  const none = element("p", "No server yet. Add one: agenthub add my-server -- command");
+  find("servers").replaceChildren(...(servers.length ? servers.map(serverCard) : [none]));
+}
+
+async function showTools() {
+  const query = find("query").value.trim();
+  const asked = query ? `&query=${encodeURIComponent(query)}` : "";
+  const tools = await list(`/api/tools?limit=50${asked}`);
+  const rows = tools.map((tool) => {
+    const row = element("li");
+    row.append(element("code", tool.name), " ", element("span", tool.description ?? ""));
+    return row;
+  });
+  find("tools").replaceChildren(...(rows.length ? rows : [element("li", "No tool found.")]));
+}
+
+function showConfig() {
+  const headers = { Authorization: "Bearer <token or key>" };
+  const hub = { type: "http", url: `${location.origin}/mcp`, headers };
+  find("config").textContent = JSON.stringify({ mcpServers: { agenthub: hub } }, null, 2);
+}
+
+function showEvent(event) {
+  const row = element("li");
+  const at = element("time", new Date(event.at).toLocaleTimeString());
+  at.dateTime = event.at;
+  row.append(at, " ", element("code", event.type), " ", describe(event));
+  find("events").prepend(row);
+  while (find("events").children.length > SHOWN_EVENTS) find("events").lastChild.remove();
+}
+
+function describe(event) {
+  if (event.type === "server.status") return `${event.server} is ${event.status}`;
+  if (event.type === "catalog.changed") return `${event.server ?? "a group"}: ${event.kinds.join(", ")}`;
+  return "";
+}
+
+async function* events(signal) {
+  const answer = await ask("/api/events", { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    buffer += value;
+    const parts = buffer.split("\n\n");
+    buffer = parts.pop();
+    for (const part of parts) {
+      const data = part.split("\n").filter((line) => line.startsWith("data:"));
+      if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
+    }
+  }
+}
+
+async function follow(signal) {
+  while (!signal.aborted) {
+    try {
+      find("live").hidden = false;
+      for await (const event of events(signal)) {
+        if (!event.type) continue;
+        showEvent(event);
+        await Promise.all([showServers(), showTools()]);
+      }
+    } catch (error) {
+      if (error instanceof Refused) return leave(error.message);
+    }
+    find("live").hidden = true;
+    await new Promise((done) => setTimeout(done, 2000));
+  }
+}
+
+async function enter() {
+  leaving = new AbortController();
+  await Promise.all([showServers(), showTools()]);
+  showConfig();
+  find("enter").hidden = true;
+  find("board").hidden = find("leave").hidden = false;
+  follow(leaving.signal);
+}
+
+function leave(reason = "") {
+  leaving.abort();
+  sessionStorage.removeItem(TOKEN);
+  find("board").hidden = find("leave").hidden = find("live").hidden = true;
+  find("enter").hidden = false;
+  find("refusal").textContent = reason;
+}
+
+async function tryEnter() {
+  try {
+    await enter();
+  } catch (error) {
+    leave(error.message);
+  }
+}
+
+find("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, find("token").value.trim());
+  find("token").value = "";
+  tryEnter();
+});
+find("leave").addEventListener("click", () => leave());
+find("query").addEventListener("input", () => showTools().catch((error) => leave(error.message)));
+
+// The link that the hub prints carries the token behind '#', which is never sent to a server.
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given) {
+  sessionStorage.setItem(TOKEN, given);
+  history.replaceState(null, "", location.pathname);
+}
+if (token()) tryEnter();
+else find("enter").hidden = false;
