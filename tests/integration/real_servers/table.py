@@ -15,13 +15,17 @@ ZIPPED = {"name": "hello-{run}.gz", "data": "data:text/plain;base64,aGVsbG8="}
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`says` stands in the answer; a call with `asks` needs a client that can be asked."""
+    """`says` stands in the answer; a call with `asks` needs a client that can be asked.
+
+    `is_task`: the error is for clients without the experimental tasks of 2025-11-25.
+    """
 
     tool: str
     says: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_error: bool = False
     asks: bool = False
+    is_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,10 @@ EVERYTHING = Expected(
         ToolCall("get-sum", "The sum of 2 and 3 is 5", {"a": 2, "b": 3}),
         ToolCall("get-tiny-image", "image"),
         ToolCall("gzip-file-as-resource", "hello-{run}.gz", ZIPPED),
-        ToolCall("toggle-simulated-logging", "Started"),
-        ToolCall("toggle-simulated-logging", "Stopped"),
-        ToolCall("toggle-subscriber-updates", "Started"),
-        ToolCall("toggle-subscriber-updates", "Stopped"),
+        ToolCall("toggle-simulated-logging", "simulated"),
+        ToolCall("toggle-simulated-logging", "simulated"),
+        ToolCall("toggle-subscriber-updates", "simulated"),
+        ToolCall("toggle-subscriber-updates", "simulated"),
         ToolCall("trigger-long-running-operation", "completed", {"duration": 0.2, "steps": 2}),
         ToolCall("trigger-elicitation-request", "Name: Ada", asks=True),
         ToolCall(
@@ -75,7 +79,7 @@ EVERYTHING = Expected(
             asks=True,
         ),
         ToolCall("trigger-sampling-request", "of the bees.", {"prompt": "Why?"}, asks=True),
-        ToolCall("simulate-research-query", "task", {"topic": "bees"}, is_error=True),
+        ToolCall("simulate-research-query", "task", {"topic": "bees"}, is_error=True, is_task=True),
     ],
     resources={
         f"{DOCUMENT}/{name}.md": "#"
