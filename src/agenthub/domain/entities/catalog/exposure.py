@@ -65,6 +65,8 @@ def template_admits(template: str, uri: str) -> bool:
     what a group shows, and the server checks again.
     """
     literals = re.split(r"\{[^{}]*\}", template)
+    if len(literals) == 1:
+        return uri == template
     if not uri.startswith(literals[0]) or not uri.endswith(literals[-1]):
         return False
     at = len(literals[0])
@@ -74,7 +76,7 @@ def template_admits(template: str, uri: str) -> bool:
         if found < 0:
             return False
         at = found + len(literal)
-    return at <= end if len(literals) == 1 else at < end
+    return at < end
 
 
 def chosen_uri(chosen: Iterable[str], uri: str) -> bool:

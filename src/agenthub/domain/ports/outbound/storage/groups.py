@@ -11,11 +11,14 @@ class GroupRepository(ABC):
 
     @abstractmethod
     async def add(self, group: Group) -> None:
-        """Keep a new group. Raises ConflictError (code `slug_taken`)."""
+        """Keep a new group.
+
+        Raises ConflictError (codes `slug_taken`; `server_gone` when a member is no server).
+        """
 
     @abstractmethod
     async def save(self, group: Group) -> None:
-        """Replace a group and its members. Raises NotFoundError or ConflictError."""
+        """Replace a group and its members. Raises NotFoundError, or ConflictError as `add` does."""
 
     @abstractmethod
     async def remove(self, group_id: GroupId) -> None:

@@ -11,7 +11,10 @@ class KeyRepository(ABC):
 
     @abstractmethod
     async def add(self, key: ApiKey) -> None:
-        """Keep a new key. Raises ConflictError when the group it is bound to is gone."""
+        """Keep a new key.
+
+        Raises ConflictError (code `group_gone`) when the group it is bound to is no more.
+        """
 
     @abstractmethod
     async def remove(self, key_id: KeyId) -> None:

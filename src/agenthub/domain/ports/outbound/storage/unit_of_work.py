@@ -11,13 +11,24 @@ from agenthub.domain.ports.outbound.storage.groups import GroupRepository
 from agenthub.domain.ports.outbound.storage.identity import KeyRepository
 
 
-class Transaction(ABC):
-    """One transaction of one workspace: its repositories see no other workspace's rows."""
+class NestedTransactionError(Exception):
+    """A transaction was opened inside another one: the inner would wait for the outer for ever."""
+
+
+class Reading(ABC):
+    """One workspace as it is stored: the repositories see no other workspace's rows."""
 
     endpoints: EndpointRepository
     groups: GroupRepository
     keys: KeyRepository
     events: EventRepository
+
+
+class Transaction(Reading):
+    """One transaction of one workspace.
+
+    A HubError of a repository changes nothing and leaves the transaction usable.
+    """
 
     @abstractmethod
     def emit(self, event: DomainEvent) -> None:
@@ -29,9 +40,21 @@ class Transaction(ABC):
 
 
 class UnitOfWork(ABC):
+    """Opens transactions, one at a time in a flow of calls (NestedTransactionError).
+
+    Raises UnavailableError (codes `storage_unavailable`, `storage_busy`) while the database cannot
+    be reached, or has more to do than it can.
+    """
+
     @abstractmethod
     def begin(self, principal: Principal) -> AbstractAsyncContextManager[Transaction]:
         """Open a transaction in the principal's workspace.
 
-        Concurrent writers wait for each other; none fails for that.
+        Writers of one workspace come one after the other, so what was read here still holds at
+        the commit; none fails for having waited. Text with a NUL character or a lone surrogate is
+        refused with InvalidError by every repository.
         """
+
+    @abstractmethod
+    def read(self, principal: Principal) -> AbstractAsyncContextManager[Reading]:
+        """Look into the principal's workspace. Neither waits for writers nor holds them up."""
