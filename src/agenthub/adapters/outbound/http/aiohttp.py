@@ -1,6 +1,7 @@
 """Outbound HTTP by aiohttp: one session, guarded connects, bounded bodies, typed faults."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -23,6 +24,8 @@ from agenthub.domain.ports.outbound.http import (
     TransportError,
 )
 
+_log = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
 KEEPALIVE_S = 4.0
@@ -34,6 +37,10 @@ the middle of the work, and must not be sent again. So the hub is always first t
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_URLS = 4096
+
+DRAIN_S = 0.25
+DRAIN_BYTES = 64 * 1024
+MAX_DRAINING = 256
 
 
 class AiohttpClient(HttpClient):
@@ -47,10 +54,12 @@ class AiohttpClient(HttpClient):
         user_agent: str | None = None,
     ) -> None:
         self._allow_private = allow_private
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
         self._user_agent = user_agent or f"agenthub/{version('agenthub')}"
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[str, URL] = {}
+        self._group = asyncio.TaskGroup()
+        self._draining: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
@@ -66,6 +75,8 @@ class AiohttpClient(HttpClient):
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             trust_env=False,
         )
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
         return self
 
     async def __aexit__(
@@ -75,6 +86,9 @@ class AiohttpClient(HttpClient):
         trace: TracebackType | None,
     ) -> None:
         session, self._session = self._session, None
+        for task in tuple(self._draining):
+            task.cancel()
+        await self._group.__aexit__(None, None, None)
         if session is not None:
             await session.close()
 
@@ -89,9 +103,20 @@ class AiohttpClient(HttpClient):
     ) -> AbstractAsyncContextManager[HttpResponse]:
         if self._session is None:
             raise UnavailableError("The hub is not started, or is stopping.", code="stopping")
-        return _Exchange(
-            self._session, method, self._url(url), headers, body, timeout_s, self._max_body_bytes
-        )
+        return _Exchange(self, self._session, method, self._url(url), headers, body, timeout_s)
+
+    def drain(self, response: aiohttp.ClientResponse) -> None:
+        """Wait a moment for the end of an answer that is read far enough, to keep its connection.
+
+        An event stream ends just after its last event; hanging up there would cost every call a
+        new connection.
+        """
+        if len(self._draining) >= MAX_DRAINING:
+            response.close()
+            return
+        task = self._group.create_task(_drained(response))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
 
     def _url(self, text: str) -> URL:
         """Parse a URL once; parsing costs as much as a tenth of a whole exchange."""
@@ -112,7 +137,30 @@ class AiohttpClient(HttpClient):
         reason = refusal(str(address[0]), self._allow_private)
         if reason is not None:
             raise _RefusedError(reason)
-        return socket.socket(family, kind, proto)
+        sock = socket.socket(family, kind, proto)
+        _keep_alive(sock)
+        return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Notice within a minute that the other end of a silent stream is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def _drained(response: aiohttp.ClientResponse) -> None:
+    """Read to the end if that is near, and give the connection back or close it."""
+    size = 0
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while size < DRAIN_BYTES and (chunk := await response.content.readany()):
+                size += len(chunk)
+    except Exception as error:  # noqa: BLE001 (the answer was taken; what follows is nobody's)
+        _log.debug("the end of an answer did not come", extra={"why": type(error).__name__})
+    finally:
+        response.close()
 
 
 class _RefusedError(OSError):
@@ -156,21 +204,21 @@ class _Exchange(AbstractAsyncContextManager[HttpResponse]):
 
     def __init__(
         self,
+        client: AiohttpClient,
         session: aiohttp.ClientSession,
         method: str,
         url: URL,
         headers: Mapping[str, str],
         body: bytes | None,
         timeout_s: float | None,
-        cap_bytes: int,
     ) -> None:
+        self._client = client
         self._session = session
         self._method = method
         self._url = url
         self._headers = headers
         self._body = body
         self._timeout = timeout_s
-        self._cap = cap_bytes
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> HttpResponse:
@@ -187,7 +235,7 @@ class _Exchange(AbstractAsyncContextManager[HttpResponse]):
         except (ValueError, OSError) as error:
             raise _translated_rest(error, self._url) from error
         self._response = response
-        return _Response(response, self._url, self._cap)
+        return _Response(response, self._url, self._client.max_body_bytes)
 
     async def __aexit__(
         self,
@@ -195,8 +243,13 @@ class _Exchange(AbstractAsyncContextManager[HttpResponse]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._response is not None:
-            self._response.close()
+        response = self._response
+        if response is None:
+            return
+        if kind is None and response.connection is not None:
+            self._client.drain(response)
+        else:
+            response.close()
 
     async def _send(self) -> aiohttp.ClientResponse:
         return await self._session.request(
@@ -204,7 +257,9 @@ class _Exchange(AbstractAsyncContextManager[HttpResponse]):
         )
 
 
-class _Response(HttpResponse):
+class _Response(HttpResponse, AsyncIterator[bytes]):
+    """Its own iterator of chunks: a generator left half-read would be closed by a stray task."""
+
     __slots__ = ("_cap", "_response", "_url", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, url: URL, cap_bytes: int) -> None:
@@ -227,14 +282,21 @@ class _Response(HttpResponse):
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         """Read with `readany`, never `read`: that one lifts aiohttp's bound on decompression."""
-        content = self._response.content
         try:
-            while chunk := await content.readany():
-                yield chunk
+            chunk = await self._response.content.readany()
         except aiohttp.ClientError as error:
             raise _translated(error, self._url) from error
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
 
 
 def _translated(error: aiohttp.ClientError, url: URL) -> HubError:

@@ -1,19 +1,19 @@
 """What an HTTP answer means when it is not the reply that was hoped for."""
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TypeGuard
 
 from agenthub.adapters.outbound.mcp_client.messages import Failure, Incoming, Result, parse_all
+from agenthub.adapters.outbound.mcp_client.sse import SseParser
 from agenthub.domain.exceptions import HubError, QuotaError, UnavailableError, UpstreamError
 from agenthub.domain.ports.outbound.http import HttpResponse
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 ACCEPT = f"{JSON}, {EVENT_STREAM}"
-
-SHOWN_BYTES = 64 * 1024
-"""An error page longer than this is not read for a JSON-RPC error."""
 
 
 class HttpStatusError(UpstreamError):
@@ -78,14 +78,59 @@ async def refused(response: HttpResponse, server: str, request_id: bytes) -> Hub
     return fault
 
 
-def reply_among(messages: list[Incoming], request_id: bytes) -> Result | Failure | None:
-    """Find the reply to a request. An error without an id is one too: nothing else was asked."""
-    for message in messages:
-        if isinstance(message, Result | Failure) and message.id == request_id:
-            return message
-        if isinstance(message, Failure) and message.id == b"null":
-            return message
-    return None
+class MessageReader:
+    """Reads the messages of one answer, a JSON body and an event stream alike.
+
+    No generator: one that is left half-read would be closed by a task that nobody owns.
+    """
+
+    def __init__(self, response: HttpResponse, server: str, request_id: bytes) -> None:
+        self.parser = SseParser()
+        self._response = response
+        self._server = server
+        self._request_id = request_id
+        self._ready: deque[Incoming] = deque()
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._begun = False
+
+    async def next(self) -> Incoming | None:
+        """Give the next message; None when the answer has ended.
+
+        Raises what a status >= 300 means, and UpstreamError for what is no MCP.
+        """
+        if not self._begun:
+            self._begun = True
+            await self._begin()
+        while not self._ready:
+            if self._chunks is None:
+                return None
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                self._chunks = None
+                return None
+            for event in self.parser.feed(chunk):
+                if event.name == "message":
+                    self._ready += parse_all(event.data)
+        return self._ready.popleft()
+
+    async def _begin(self) -> None:
+        if self._response.status >= 300:
+            raise await refused(self._response, self._server, self._request_id)
+        match media_type(self._response.headers):
+            case "application/json":
+                self._ready += parse_all(await self._response.read())
+            case "text/event-stream":
+                self._chunks = self._response.chunks()
+            case _:
+                raise no_mcp(self._response, self._server)
+
+
+def is_reply(message: Incoming, request_id: bytes) -> TypeGuard[Result | Failure]:
+    """Say whether a message answers the request. An error without an id does: of whom else?"""
+    if isinstance(message, Result):
+        return message.id == request_id
+    return isinstance(message, Failure) and message.id in (request_id, b"null")
 
 
 def no_mcp(response: HttpResponse, server: str) -> UpstreamError:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import Coroutine, Generator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from agenthub.adapters.outbound.mcp_client.channel import Inbox
-from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.endpoints import Endpoint, Era, HttpKind, HttpTransport
+from agenthub.domain.ids import EndpointId, WorkspaceId
 from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
 
 WAIT_S = 5.0
@@ -109,3 +111,16 @@ async def _settle(work: Coroutine[Any, Any, bytes]) -> bytes | Exception:
         return await work
     except Exception as error:  # noqa: BLE001 (the test raises it again)
         return error
+
+
+def endpoint_at(url: str, *, kind: HttpKind = HttpKind.STREAMABLE, **headers: str) -> Endpoint:
+    """Make an endpoint named `srv`."""
+    then = datetime(2026, 11, 21, tzinfo=UTC)
+    return Endpoint(
+        id=EndpointId("e1"),
+        workspace=WorkspaceId("w1"),
+        name="srv",
+        transport=HttpTransport(url=url, kind=kind, headers=headers),
+        created_at=then,
+        updated_at=then,
+    )
