@@ -1,0 +1,135 @@
+"""The hub's MCP client, without servers: what they offer and answer is said by the test."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
+from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
+from agenthub.domain.exceptions import RpcError, UnavailableError
+from agenthub.domain.ids import EndpointId
+from agenthub.domain.ports.outbound.mcp_client import (
+    Answer,
+    Caller,
+    McpClient,
+    McpListener,
+    UpstreamRequest,
+)
+
+Handler = Callable[[UpstreamRequest, Caller], Awaitable[Answer]]
+
+READY = EndpointState(
+    status=ConnectionStatus.READY,
+    eras=(Era.LEGACY, Era.MODERN),
+    protocol_version="2026-07-28",
+    server_info={"name": "fake", "version": "1"},
+    capabilities={"tools": {}, "resources": {}, "prompts": {}, "completions": {}},
+)
+DISABLED = EndpointState(status=ConnectionStatus.DISABLED)
+
+
+class FakeMcpClient(McpClient):
+    """Every server connects at once, unless `fates` says in which state it ends up.
+
+    A request is kept in `requests` and answered by `handle` if set, else by `results[method]`
+    (an error is raised), else by `{}`. Clear `held` to keep requests waiting; set it to let go.
+    """
+
+    def __init__(self) -> None:
+        self.fates: dict[EndpointId, EndpointState] = {}
+        self.fates_by_name: dict[str, EndpointState] = {}
+        self.results: dict[str, bytes | Exception] = {}
+        self.handle: Handler | None = None
+        self.requests: list[tuple[EndpointId, UpstreamRequest, Caller]] = []
+        self.asked = asyncio.Event()
+        self.held = asyncio.Event()
+        self.held.set()
+        self.kept: dict[EndpointId, Endpoint] = {}
+        self.connects: list[EndpointId] = []
+        self.refreshed: list[EndpointId] = []
+        self.watches: Counter[tuple[EndpointId, str]] = Counter()
+        self.output: dict[EndpointId, list[str]] = {}
+        self._listeners: list[McpListener] = []
+        self._states: dict[EndpointId, EndpointState] = {}
+        self._catalogs: dict[tuple[EndpointId, Era], Catalog] = {}
+
+    def attach(self, listener: McpListener) -> None:
+        self._listeners.append(listener)
+
+    async def connect(self, endpoint: Endpoint) -> None:
+        self.connects.append(endpoint.id)
+        self.kept[endpoint.id] = endpoint
+        fate = self.fates_by_name.get(endpoint.name, READY)
+        self.become(endpoint.id, self.fates.get(endpoint.id, fate))
+
+    async def disconnect(self, endpoint_id: EndpointId) -> None:
+        self.kept.pop(endpoint_id, None)
+        self._states.pop(endpoint_id, None)
+        for key in [key for key in self._catalogs if key[0] == endpoint_id]:
+            del self._catalogs[key]
+
+    async def settled(self, endpoint_id: EndpointId, timeout_s: float) -> EndpointState:
+        return self.state(endpoint_id)
+
+    def state(self, endpoint_id: EndpointId) -> EndpointState:
+        return self._states.get(endpoint_id, DISABLED)
+
+    def catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
+        other = Era.LEGACY if era is Era.MODERN else Era.MODERN
+        own = self._catalogs.get((endpoint_id, era))
+        return own if own is not None else self._catalogs.get((endpoint_id, other), EMPTY)
+
+    async def request(
+        self, endpoint_id: EndpointId, request: UpstreamRequest, caller: Caller
+    ) -> Answer:
+        if self.state(endpoint_id).status is not ConnectionStatus.READY:
+            raise UnavailableError(f"The server {endpoint_id!r} is not there.")
+        self.requests.append((endpoint_id, request, caller))
+        self.asked.set()
+        await self.held.wait()
+        if self.handle is not None:
+            return await self.handle(request, caller)
+        result = self.results.get(request.method, b"{}")
+        if isinstance(result, Exception):
+            raise result
+        return Answer(result, self._era_for(endpoint_id, caller.era))
+
+    async def refresh(self, endpoint_id: EndpointId) -> None:
+        self.refreshed.append(endpoint_id)
+
+    async def watch_resource(self, endpoint_id: EndpointId, uri: str) -> None:
+        if "resources" not in self.state(endpoint_id).capabilities:
+            raise RpcError(-32601, "The server has no resources.")
+        self.watches[endpoint_id, uri] += 1
+
+    async def unwatch_resource(self, endpoint_id: EndpointId, uri: str) -> None:
+        self.watches[endpoint_id, uri] -= 1
+        if self.watches[endpoint_id, uri] <= 0:
+            del self.watches[endpoint_id, uri]
+
+    def output_tail(self, endpoint_id: EndpointId) -> list[str]:
+        return list(self.output.get(endpoint_id, []))
+
+    def become(self, endpoint_id: EndpointId, state: EndpointState) -> None:
+        """Put a kept server into a state, and tell the listeners."""
+        self._states[endpoint_id] = state
+        for listener in self._listeners:
+            listener.on_state(self.kept[endpoint_id], state)
+
+    def offer(self, endpoint_id: EndpointId, catalog: Catalog, era: Era | None = None) -> None:
+        """Let a server offer this, in one era or in both, and tell the listeners if it is kept."""
+        for one in Era if era is None else (era,):
+            self._catalogs[endpoint_id, one] = catalog
+        if endpoint_id in self.kept:
+            for listener in self._listeners:
+                listener.on_catalog(self.kept[endpoint_id], tuple(ItemKind))
+
+    def change_resource(self, endpoint_id: EndpointId, uri: str) -> None:
+        """Report a change of a resource, if it is watched."""
+        if (endpoint_id, uri) in self.watches:
+            for listener in self._listeners:
+                listener.on_resource_updated(self.kept[endpoint_id], uri)
+
+    def _era_for(self, endpoint_id: EndpointId, wanted: Era) -> Era:
+        eras = self.state(endpoint_id).eras
+        return wanted if wanted in eras or not eras else eras[0]
