@@ -13,8 +13,10 @@ from tests.support.node import REPOSITORY, node, package_file
 
 PACKAGE = "@modelcontextprotocol/conformance"
 REVISIONS = ("2025-11-25", "2026-07-28")
-SCENARIO_TIMEOUT_S = 60
-RUN_TIMEOUT_S = 300
+SCENARIO_TIMEOUT_S = 40
+CLIENT_TIMEOUT_S = 60
+SERVER_TIMEOUT_S = 240
+DID_NOT_END = -1
 BEARER = Path(__file__).with_name("bearer.mjs")
 
 Leg = Literal["server", "client"]
@@ -50,7 +52,7 @@ def scored(revision: str, leg: Leg) -> list[str]:
 
 def known_client_scenarios() -> list[str]:
     """Every client scenario the installed suite has, of any revision or extension."""
-    listed = _run(["list", "--client"], env={})
+    listed = _run(["list", "--client"], {}, CLIENT_TIMEOUT_S)
     return re.findall(r"^  - (\S+)", listed.stdout, re.MULTILINE)
 
 
@@ -75,23 +77,36 @@ def run_client_scenario(
 
 def _collect(command: list[str], env: Mapping[str, str], results: Path, leg: Leg) -> SuiteRun:
     timed = [*command, "--timeout", str(SCENARIO_TIMEOUT_S * 1000)]
-    done = _run(timed, env)
+    done = _run(timed, env, SERVER_TIMEOUT_S if leg == "server" else CLIENT_TIMEOUT_S)
     outcomes = {_scenario(found, leg): _outcome(found) for found in results.glob("*/checks.json")}
     return SuiteRun(done.returncode, outcomes, done.stdout + done.stderr)
 
 
-def _run(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], env: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """A run that does not end (a connection to the suite's server stays open) is ended."""
     suite = package_file(PACKAGE, "dist/index.js")
-    return subprocess.run(
-        [node(), "--import", BEARER.as_uri(), suite, *command],
-        env={**os.environ, **env},
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_TIMEOUT_S,
-        check=False,
-    )
+    whole = [node(), "--import", BEARER.as_uri(), suite, *command]
+    try:
+        return subprocess.run(
+            whole,
+            env={**os.environ, **env},
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        said = f"{_text(expired.stdout)}{_text(expired.stderr)}\ndid not end within {timeout_s} s"
+        return subprocess.CompletedProcess(whole, DID_NOT_END, said, "")
+
+
+def _text(output: bytes | str | None) -> str:
+    """`TimeoutExpired` holds bytes, whatever was asked for."""
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def _scenario(checks: Path, leg: Leg) -> str:

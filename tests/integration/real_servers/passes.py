@@ -204,8 +204,18 @@ class Pass:
             await self._complete(completion)
 
     async def _complete(self, completion: Completion) -> None:
-        ref = types.PromptReference(type="ref/prompt", name=self._names.name(completion.prompt))
+        ref: types.PromptReference | types.ResourceTemplateReference
+        if "://" in completion.of:
+            uri = self._names.uri(completion.of)
+            ref = types.ResourceTemplateReference(type="ref/resource", uri=uri)
+        else:
+            name = self._names.name(completion.of)
+            ref = types.PromptReference(type="ref/prompt", name=name)
         argument = {"name": completion.argument, "value": completion.value}
-        answer = await self._client.complete(ref, argument)
+        try:
+            answer = await self._client.complete(ref, argument)
+        except MCPError as error:
+            self._complaints.append(f"completing {completion.of}: {error}")
+            return
         if completion.offers not in answer.completion.values:
-            self._complaints.append(f"{ref.name}: completes to {answer.completion.values}")
+            self._complaints.append(f"{completion.of}: completes to {answer.completion.values}")

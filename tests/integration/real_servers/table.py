@@ -37,7 +37,9 @@ class PromptCall:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    prompt: str
+    """Of an argument of a prompt, or of a variable of a template."""
+
+    of: str
     argument: str
     value: str
     offers: str
@@ -103,7 +105,10 @@ EVERYTHING = Expected(
         PromptCall("completable-prompt", "Bob", {"department": "Engineering", "name": "Bob"}),
         PromptCall("resource-prompt", "resource", {"resourceType": "Text", "resourceId": "3"}),
     ],
-    completions=[Completion("completable-prompt", "department", "E", "Engineering")],
+    completions=[
+        Completion("completable-prompt", "department", "E", "Engineering"),
+        Completion("demo://resource/dynamic/text/{resourceId}", "resourceId", "7", "7"),
+    ],
 )
 
 FILE = "{work}/files/hello-{run}.txt"
