@@ -84,8 +84,15 @@ class MessageReader:
     No generator: one that is left half-read would be closed by a task that nobody owns.
     """
 
-    def __init__(self, response: HttpResponse, server: str, request_id: bytes) -> None:
-        self.parser = SseParser()
+    def __init__(
+        self,
+        response: HttpResponse,
+        server: str,
+        request_id: bytes,
+        *,
+        last_event_id: str | None = None,
+    ) -> None:
+        self.parser = SseParser(last_event_id=last_event_id)
         self._response = response
         self._server = server
         self._request_id = request_id

@@ -23,8 +23,10 @@ class SseParser:
     so. Comments, unknown fields and events without data are passed over.
     """
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self.last_event_id: str | None = None
+    def __init__(
+        self, *, max_event_bytes: int = MAX_EVENT_BYTES, last_event_id: str | None = None
+    ) -> None:
+        self.last_event_id = last_event_id
         self.retry_s: float | None = None
         self._max_event_bytes = max_event_bytes
         self._begun = False
