@@ -2,28 +2,142 @@
 
 from typing import Any
 
+import msgspec
+
+from agenthub.adapters.inbound.mcp.envelope import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    FaultyMessageError,
+)
+from agenthub.adapters.inbound.mcp.frames import text
+from agenthub.adapters.inbound.mcp.results import complete_result
+from agenthub.adapters.inbound.mcp.versions import is_modern
+from agenthub.domain.exceptions import ErrorKind, HubError, InvalidError, RpcError
+
+INTERNAL_ERROR = -32603
+RESOURCE_NOT_FOUND = -32002
+URL_ELICITATION_REQUIRED = -32042
+HEADER_MISMATCH = -32020
+MISSING_CAPABILITY = -32021
+UNSUPPORTED_VERSION = -32022
+SPEC_CODES = range(-32099, -32019)
+"""Only the specification may give these a meaning (2026-07-28, basic/index "Error Codes")."""
+
+CODE_OF = {
+    ErrorKind.INVALID: INVALID_PARAMS,
+    ErrorKind.NOT_FOUND: INVALID_PARAMS,
+    ErrorKind.INTERNAL: INTERNAL_ERROR,
+    ErrorKind.UNAUTHENTICATED: 1401,
+    ErrorKind.DENIED: 1403,
+    ErrorKind.CONFLICT: 1409,
+    ErrorKind.GONE: 1410,
+    ErrorKind.DECLINED: 1422,
+    ErrorKind.QUOTA: 1429,
+    ErrorKind.UPSTREAM: 1502,
+    ErrorKind.UNAVAILABLE: 1503,
+    ErrorKind.TIMEOUT: 1504,
+}
+"""The hub's own codes lie outside the range that JSON-RPC reserves: 1000 and an HTTP status."""
+
+FOR_MODELS = frozenset(
+    {ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.UPSTREAM}
+    | {ErrorKind.QUOTA, ErrorKind.DECLINED, ErrorKind.GONE}
+)
+"""In a tools/call these are results: the model can choose another way, the client cannot."""
+
+_STATUS_OF = {
+    PARSE_ERROR: 400,
+    INVALID_REQUEST: 400,
+    INVALID_PARAMS: 400,
+    HEADER_MISMATCH: 400,
+    MISSING_CAPABILITY: 400,
+    UNSUPPORTED_VERSION: 400,
+    METHOD_NOT_FOUND: 404,
+}
+
 
 def to_rpc_error(error: Exception, version: str) -> tuple[int, str, Any]:
-    """Give (code, message, data) of the JSON-RPC error for an agent of revision `version`.
+    """Give (code, message, data) of the JSON-RPC error for an agent of revision `version`."""
+    if isinstance(error, FaultyMessageError):
+        return error.code, error.message, error.data
+    if isinstance(error, RpcError):
+        return _of_server(error, version)
+    if not isinstance(error, HubError) or error.kind is ErrorKind.INTERNAL:
+        return INTERNAL_ERROR, "Internal error of the hub; its log says more.", None
+    code = CODE_OF[error.kind]
+    if error.code == "resource_not_found" and not is_modern(version):
+        code = RESOURCE_NOT_FOUND
+    return code, error.message, _data(error)
 
-    An error of a server passes unchanged, unless its code would mislead this agent.
+
+def _of_server(error: RpcError, version: str) -> tuple[int, str, Any]:
+    """Hand on a server's error unchanged, unless its code would mislead this agent.
+
+    Such are those about the hub's own hop to the server, and those that the agent's revision
+    gives another meaning or none.
     """
-    raise NotImplementedError
+    code = error.code
+    if code == RESOURCE_NOT_FOUND and is_modern(version):
+        return INVALID_PARAMS, error.message, error.data
+    if code in SPEC_CODES and code != MISSING_CAPABILITY:
+        if code == URL_ELICITATION_REQUIRED and not is_modern(version):
+            return code, error.message, error.data
+        data = {"code": "server_refused", "serverCode": code, "serverData": error.data}
+        return CODE_OF[ErrorKind.UPSTREAM], f"The server refused: {error.message}", data
+    return code, error.message, error.data
 
 
 def to_tool_result(error: Exception, version: str) -> bytes | None:
-    """Give the whole `isError` result of a tools/call, None where an RPC error must be sent.
-
-    A model reads it, so it says what to do next.
-    """
-    raise NotImplementedError
+    """Give the whole `isError` result of a tools/call, None where an RPC error must be sent."""
+    if not isinstance(error, HubError) or error.kind not in FOR_MODELS:
+        return None
+    words = f"{error.message}{_when(error)}"
+    content = b'[{"type":"text","text":%b}]' % text(words)
+    meta = b'{"agenthub/error":%b}' % msgspec.json.encode(_data(error))
+    return complete_result({"content": content, "isError": b"true", "_meta": meta}, version)
 
 
 def error_body(raw_id: bytes, error: tuple[int, str, Any], version: str) -> bytes:
-    """Frame a JSON-RPC error response."""
-    raise NotImplementedError
+    """Frame a JSON-RPC error response. Modern agents get no `null` id: MCP forbids it."""
+    code, message, data = error
+    body: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        body["data"] = data
+    encoded = msgspec.json.encode(body)
+    if raw_id == b"null" and is_modern(version):
+        return b'{"jsonrpc":"2.0","error":%b}' % encoded
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, encoded)
 
 
 def http_status(code: int) -> int:
     """Give the HTTP status that goes with an error to a modern agent, while none was sent yet."""
-    raise NotImplementedError
+    return _STATUS_OF.get(code, 200)
+
+
+def _data(error: HubError) -> dict[str, Any]:
+    """Say what a program needs: the stable code, and what else the error knows."""
+    data: dict[str, Any] = {"code": error.code}
+    if error.retry_after_s is not None:
+        data["retryAfterS"] = error.retry_after_s
+    if isinstance(error, InvalidError) and error.faults:
+        data["errors"] = [{"loc": list(f.loc), "message": f.message} for f in error.faults]
+    return data
+
+
+_NEXT = {
+    ErrorKind.UNAVAILABLE: " The server cannot be reached now; try later, or use another tool.",
+    ErrorKind.TIMEOUT: " It may still be at work; check before you call again.",
+    ErrorKind.UPSTREAM: " Calling again will hardly help; tell the user or use another tool.",
+    ErrorKind.QUOTA: " Wait before you call again.",
+    ErrorKind.DECLINED: " Go on without this, or ask the user.",
+    ErrorKind.GONE: " Call again from the start.",
+}
+
+
+def _when(error: HubError) -> str:
+    """Name the next step."""
+    if error.retry_after_s is not None:
+        return f" Try again in {error.retry_after_s:.0f} s or later."
+    return _NEXT[error.kind]

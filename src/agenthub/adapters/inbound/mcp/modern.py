@@ -1,7 +1,7 @@
 """What a request of 2026-07-28 must carry besides its method: `_meta`, and headers that mirror it.
 
-Order of the checks: `check_modern_meta`, `check_modern_headers`, `versions.require_modern`, so
-that an agent that contradicts itself is told so first (as the SDKs do).
+An agent that contradicts itself is told so before it is told that its revision is unknown, as
+the SDKs do.
 Source: MCP 2026-07-28, basic/index "_meta" and basic/transports/streamable-http.
 """
 
@@ -21,7 +21,7 @@ from agenthub.adapters.inbound.mcp.envelope import (
 )
 from agenthub.adapters.inbound.mcp.mirrors import Mirror, decode_header, mirrors_of
 from agenthub.adapters.inbound.mcp.shapes import is_object
-from agenthub.adapters.inbound.mcp.versions import is_modern
+from agenthub.adapters.inbound.mcp.versions import is_modern, require_modern
 
 HEADER_MISMATCH = -32020
 Headers = Iterable[tuple[bytes, bytes]]
@@ -76,7 +76,8 @@ def check_modern_headers(
     """Compare the headers (ASGI form, lower-case names) with the body they mirror.
 
     `tool_definition` is that of the exposed tool of a tools/call, for `Mcp-Param-*`. Over the
-    namespaced endpoint Mcp-Name holds the exposed name. Raises FaultyMessageError -32020.
+    namespaced endpoint Mcp-Name holds the exposed name. Raises FaultyMessageError -32020, and
+    -32022 for a revision that the hub does not speak.
     """
     sent = _sent(headers, request)
     _require(request, sent, _VERSION, request.meta.protocol_version)
@@ -88,6 +89,7 @@ def check_modern_headers(
     if tool_definition is not None:
         for mirror in mirrors_of(tool_definition):
             _check_param(request, sent, mirror)
+    require_modern(request.meta.protocol_version, request.id)
 
 
 def _sent(headers: Headers, request: Request) -> dict[bytes, str]:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from agenthub.adapters.inbound.mcp.envelope import FaultyMessageError
 from agenthub.domain.entities.endpoints import Era
-from agenthub.domain.exceptions import RpcError
 
 MODERN = "2026-07-28"
 LATEST_LEGACY = "2025-11-25"
@@ -32,14 +32,18 @@ def negotiate(requested: str) -> str:
     return requested if requested in LEGACY_VERSIONS else LATEST_LEGACY
 
 
-def require_modern(requested: Any) -> str:
-    """Give a revision without handshake that the hub speaks. Raises RpcError -32022."""
+def require_modern(requested: Any, raw_id: bytes = b"null") -> str:
+    """Give a revision without handshake that the hub speaks.
+
+    Raises FaultyMessageError -32022 (HTTP 400), which names what it does speak.
+    """
     if isinstance(requested, str) and requested in MODERN_VERSIONS:
         return requested
-    raise RpcError(
+    raise FaultyMessageError(
         UNSUPPORTED_VERSION,
-        f"Unsupported protocol version: {requested}",
+        "Unsupported protocol version",
         {"supported": list(ALL_VERSIONS), "requested": requested},
+        raw_id=raw_id,
     )
 
 
@@ -77,6 +81,11 @@ def has_titles(version: str) -> bool:
 
 
 def has_icons(version: str) -> bool:
+    return version >= "2025-11-25"
+
+
+def has_extensions(version: str) -> bool:
+    """Clients of 2025-11-25 know extensions from their separate specifications (MCP Apps)."""
     return version >= "2025-11-25"
 
 

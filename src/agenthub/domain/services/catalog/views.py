@@ -41,7 +41,7 @@ class View:
 class Offer:
     """An unchanging snapshot of a view in one era: ordered lists, and an index by exposed key."""
 
-    __slots__ = ("_index", "_lists", "servers", "stamp")
+    __slots__ = ("__weakref__", "_index", "_lists", "servers", "stamp")
 
     def __init__(
         self, lists: dict[ItemKind, tuple[ExposedItem, ...]], servers: frozenset[EndpointId]
