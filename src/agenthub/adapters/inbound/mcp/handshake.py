@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from agenthub.adapters.inbound.hub import View
 from agenthub.adapters.inbound.mcp.results import complete_result, server_info
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.adapters.inbound.mcp.versions import (
@@ -17,7 +16,7 @@ from agenthub.adapters.inbound.mcp.versions import (
 from agenthub.domain.entities.endpoints import EndpointState
 from agenthub.domain.entities.groups import Group
 from agenthub.domain.entities.identity import Scope
-from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.catalog.views import CatalogService, View
 
 UI_EXTENSION = "io.modelcontextprotocol/ui"
 HOW_NAMES_ARE_MADE = (

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from agenthub.adapters.inbound.hub import Deed
 from agenthub.adapters.inbound.mcp.content import (
     ABSENT,
     Block,
@@ -36,6 +35,7 @@ from agenthub.adapters.inbound.mcp.versions import (
 )
 from agenthub.domain.exceptions import UpstreamError
 from agenthub.domain.ports.outbound.mcp_client import Question, RawObject
+from agenthub.domain.services.calls import Deed
 
 __all__ = [
     "complete_result",

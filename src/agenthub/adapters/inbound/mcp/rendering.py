@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from agenthub.adapters.inbound.hub import Offer
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
 from agenthub.adapters.inbound.mcp.frames import text
 from agenthub.adapters.inbound.mcp.mirrors import fault_in
@@ -27,6 +26,7 @@ from agenthub.adapters.inbound.mcp.versions import (
 from agenthub.domain.entities.catalog.exposure import ExposedItem
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.exceptions import RpcError
+from agenthub.domain.services.catalog.views import Offer
 
 PAGE_ITEMS = 1_000
 PAGE_BYTES = 4 * 1024 * 1024

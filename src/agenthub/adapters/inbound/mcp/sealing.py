@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from agenthub.adapters.inbound.hub import View
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.domain.exceptions import RpcError
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import RawObject
 from agenthub.domain.ports.outbound.secrets import SealBrokenError, SecretBox
+from agenthub.domain.services.catalog.views import View
 
 Binding = tuple[str, ...]
 STATE_TTL_S = 600.0
