@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
 from agenthub.domain.exceptions import UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import Question
 
@@ -51,7 +52,7 @@ def _missing(capabilities: Mapping[str, Any], question: Question) -> str | None:
 
 def _missing_elicitation(declared: Any, params: dict[str, Any]) -> str | None:
     """An empty `elicitation` means form mode, as before 2025-11-25 there was no other."""
-    if not isinstance(declared, dict):
+    if not is_object(declared):
         return "elicitation"
     if params.get("mode", "form") == "url":
         return None if "url" in declared else "elicitation.url"
@@ -59,8 +60,57 @@ def _missing_elicitation(declared: Any, params: dict[str, Any]) -> str | None:
 
 
 def _missing_sampling(declared: Any, params: dict[str, Any]) -> str | None:
-    if not isinstance(declared, dict):
+    if not is_object(declared):
         return "sampling"
     if ("tools" in params or "toolChoice" in params) and "tools" not in declared:
         return "sampling.tools"
     return None
+
+
+def fits(question: Question, response: bytes) -> bool:
+    """Say whether an agent's answer has the shape that the question asks for.
+
+    Elicited content is checked for its required members and their primitive types; the server
+    checks the rest.
+    """
+    answer: Any = json.loads(response)
+    if not is_object(answer):
+        return False
+    if question.method != ELICIT:
+        return all(name in answer for name in ("role", "content", "model"))
+    params: dict[str, Any] = json.loads(question.params or b"{}")
+    if answer.get("action") != "accept" or params.get("mode", "form") != "form":
+        return answer.get("action") in ("accept", "decline", "cancel")
+    return _content_fits(params.get("requestedSchema"), answer.get("content"))
+
+
+_PRIMITIVES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int, float),
+    "number": (int, float),
+    "array": (list,),
+}
+
+
+def _content_fits(schema: Any, content: Any) -> bool:
+    if not is_object(content):
+        return False
+    if not is_object(schema):
+        return True
+    required, properties = schema.get("required"), schema.get("properties")
+    if is_array(required) and any(name not in content for name in required):
+        return False
+    return not is_object(properties) or all(
+        _value_fits(properties[name], value)
+        for name, value in content.items()
+        if name in properties
+    )
+
+
+def _value_fits(schema: Any, value: Any) -> bool:
+    kind: Any = schema.get("type") if is_object(schema) else None
+    allowed = _PRIMITIVES.get(kind) if isinstance(kind, str) else None
+    if allowed is None:
+        return True
+    return isinstance(value, allowed) and (kind == "boolean" or not isinstance(value, bool))

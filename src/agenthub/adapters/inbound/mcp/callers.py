@@ -1,11 +1,12 @@
 """Agents as the hub's core sees them while one of their requests runs."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agenthub.adapters.inbound.mcp.asking import require_answerable, unreachable
 from agenthub.adapters.inbound.mcp.frames import notification, request
+from agenthub.adapters.inbound.mcp.mapping import map_notification, map_question
 from agenthub.adapters.inbound.mcp.sessions import LegacySession
 from agenthub.adapters.inbound.mcp.streams import Outlet
 from agenthub.domain.entities.endpoints import Era
@@ -23,12 +24,34 @@ DEFAULT_LEGACY_LEVEL = "info"
 """What a legacy agent gets before it says `logging/setLevel`; MCP leaves that to the server."""
 
 
+@dataclass(frozen=True, slots=True)
+class Accent:
+    """How messages of a server must sound to this agent: names at its path, and its revision."""
+
+    server: str
+    namespaced: bool
+    version: str
+
+    def question(self, question: Question) -> Question:
+        return map_question(question, namespaced=self.namespaced, version=self.version)
+
+    def notification(self, method: str, params: RawObject) -> RawObject:
+        return map_notification(
+            method,
+            params,
+            server=self.server,
+            namespaced=self.namespaced,
+            version=self.version,
+        )
+
+
 class AgentCaller(Caller):
     """What agents of both eras have in common: progress and logs go to the request's outlet."""
 
     def __init__(
         self,
         outlet: Outlet,
+        accent: Accent,
         *,
         capabilities: Mapping[str, Any],
         client: str,
@@ -36,28 +59,27 @@ class AgentCaller(Caller):
         log_level: str | None,
     ) -> None:
         self._outlet = outlet
+        self._accent = accent
         self.progress_token = progress_token
         self.capabilities = capabilities
         self.client = client
         self.wants_progress = progress_token is not None
         self.log_level = log_level
 
-    @property
-    @abstractmethod
-    def outlet(self) -> Outlet:
-        """Where messages go at this moment."""
-
     async def progress(self, params: RawObject) -> None:
         if self.progress_token is not None:
-            members = {"progressToken": self.progress_token, **params}
-            self.outlet.push(notification("notifications/progress", members), can_be_lost=True)
+            self._tell("notifications/progress", {"progressToken": self.progress_token, **params})
 
     async def log(self, params: RawObject) -> None:
         if self.log_level is None:
             return
         severity = _SEVERITY.get(params.get("level", b""), 0)
         if severity >= LEVELS.index(self.log_level):
-            self.outlet.push(notification("notifications/message", params), can_be_lost=True)
+            self._tell("notifications/message", params)
+
+    def _tell(self, method: str, params: RawObject) -> None:
+        params = self._accent.notification(method, params)
+        self._outlet.push(notification(method, params), can_be_lost=True)
 
 
 class LegacyCaller(AgentCaller):
@@ -66,10 +88,16 @@ class LegacyCaller(AgentCaller):
     era = Era.LEGACY
 
     def __init__(
-        self, session: LegacySession, outlet: Outlet, *, progress_token: bytes | None
+        self,
+        session: LegacySession,
+        outlet: Outlet,
+        accent: Accent,
+        *,
+        progress_token: bytes | None,
     ) -> None:
         super().__init__(
             outlet,
+            accent,
             capabilities=session.capabilities,
             client=session.id,
             progress_token=progress_token,
@@ -77,12 +105,9 @@ class LegacyCaller(AgentCaller):
         )
         self._session = session
 
-    @property
-    def outlet(self) -> Outlet:
-        return self._outlet
-
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)
+        question = self._accent.question(question)
         question_id, future = self._session.expect()
 
         def hang_up() -> None:
@@ -111,10 +136,6 @@ class ModernCaller(AgentCaller):
     """
 
     era = Era.MODERN
-
-    @property
-    def outlet(self) -> Outlet:
-        return self._outlet
 
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)

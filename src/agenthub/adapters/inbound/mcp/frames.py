@@ -36,3 +36,7 @@ def _text(value: str) -> bytes:
 @lru_cache(maxsize=1024)
 def _key(name: str) -> bytes:
     return text(name) + b":"
+
+
+def response(request_id: bytes, result: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (request_id, result)

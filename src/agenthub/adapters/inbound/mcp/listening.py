@@ -9,7 +9,7 @@ from agenthub.adapters.inbound.mcp.frames import members, notification, text
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
-from agenthub.domain.exceptions import HubError, QuotaError
+from agenthub.domain.exceptions import HubError, QuotaError, TimedOutError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.mcp_client import RawObject
 
@@ -44,7 +44,7 @@ class Listener:
         self,
         view: View,
         era: Era,
-        tell: Callable[[bytes], None],
+        tell: Callable[[bytes], object],
         *,
         wants: frozenset[str] = LIST_CHANGES,
         subscription: bytes | None = None,
@@ -54,10 +54,14 @@ class Listener:
         self.wants = wants
         self.watched: dict[str, Target] = {}
         self.servers: frozenset[EndpointId] = frozenset()
-        self._tell = tell
+        self._tell: Callable[[bytes], object] = tell
         self._mark: RawObject = {}
         if subscription is not None:
             self._mark = {"_meta": members({SUBSCRIPTION_ID: subscription})}
+
+    def tell_at(self, tell: Callable[[bytes], object]) -> None:
+        """From now on tell the agent there."""
+        self._tell = tell
 
     def notify(self, method: str, params: RawObject) -> None:
         self._tell(notification(method, {**self._mark, **params}))
@@ -99,7 +103,7 @@ class Listening:
         """Tell `listener` of changes of a resource that `view` shows. Idempotent.
 
         Raises what `CatalogService.watch` raises, QuotaError beyond `MAX_WATCHES`, and
-        TimeoutError when the server does not answer in time.
+        TimedOutError.
         """
         if uri in listener.watched:
             return
@@ -108,8 +112,11 @@ class Listening:
                 f"More than {MAX_WATCHES} resources are subscribed to; end some first.",
                 code="too_many_subscriptions",
             )
-        async with asyncio.timeout(WATCH_TIMEOUT_S):
-            target = await self._hub.catalog.watch(view, uri)
+        try:
+            async with asyncio.timeout(WATCH_TIMEOUT_S):
+                target = await self._hub.catalog.watch(view, uri)
+        except TimeoutError as error:
+            raise TimedOutError(f"No server confirmed the subscription to {uri!r}.") from error
         if uri in listener.watched or listener not in self._listeners:
             await self._hub.catalog.unwatch(target)
             return

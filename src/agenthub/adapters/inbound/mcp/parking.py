@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from agenthub.adapters.inbound.hub import Outcome
-from agenthub.adapters.inbound.mcp.asking import require_answerable
-from agenthub.adapters.inbound.mcp.callers import AgentCaller
+from agenthub.adapters.inbound.mcp.asking import fits, require_answerable
+from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller
 from agenthub.adapters.inbound.mcp.crew import Crew
+from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
 from agenthub.adapters.inbound.mcp.streams import Outlet
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import (
@@ -30,7 +31,6 @@ GATHER_S = 0.005
 """Questions asked at the same moment go out together."""
 MAX_PARKED = 2_000
 TICKET_SIZE_BYTES = 24
-INVALID_PARAMS = -32602
 
 
 Work = Callable[[], Awaitable[Outcome]]
@@ -70,6 +70,7 @@ class ParkedCaller(AgentCaller):
 
     def __init__(
         self,
+        accent: Accent,
         *,
         capabilities: Mapping[str, Any],
         client: str,
@@ -78,6 +79,7 @@ class ParkedCaller(AgentCaller):
     ) -> None:
         super().__init__(
             NOWHERE,
+            accent,
             capabilities=capabilities,
             client=client,
             progress_token=progress_token,
@@ -86,10 +88,6 @@ class ParkedCaller(AgentCaller):
         self.changed = asyncio.Event()
         self._pending: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
         self._asked = 0
-
-    @property
-    def outlet(self) -> Outlet:
-        return self._outlet
 
     def visit(self, outlet: Outlet, progress_token: bytes | None) -> None:
         """From now on the agent listens at `outlet`."""
@@ -105,11 +103,16 @@ class ParkedCaller(AgentCaller):
         }
 
     def respond(self, responses: Mapping[str, bytes]) -> None:
-        """Hand the agent's answers to who waits for them; unknown keys are ignored (MCP)."""
+        """Hand the agent's answers to who waits for them; unknown keys are ignored (MCP).
+
+        What does not fit its question is ignored as well, so that the agent is asked again.
+        """
         for key, response in responses.items():
-            asked = self._pending.get(key)
-            if asked is not None and not asked[1].done():
-                asked[1].set_result(response)
+            question, future = self._pending.get(key, (None, None))
+            if question is None or future is None or future.done():
+                continue
+            if fits(question, response):
+                future.set_result(response)
 
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)

@@ -5,17 +5,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agenthub.adapters.inbound.mcp.envelope import INVALID_REQUEST
 from agenthub.adapters.inbound.mcp.listening import Listener
 from agenthub.adapters.inbound.mcp.streams import EventStream
+from agenthub.adapters.inbound.mcp.versions import ASSUMED
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import NotFoundError, QuotaError, RpcError, UnanswerableError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 
 MAX_SESSIONS = 10_000
 IDLE_EXPIRY_S = 1800.0
+MAX_RUNNING = 1_000
 MAX_MISSED = 1_000
 ID_SIZE_BYTES = 24
-INVALID_REQUEST = -32600
 
 
 class LegacySession:
@@ -31,16 +33,14 @@ class LegacySession:
         session_id: str,
         principal: Principal,
         path: str,
-        version: str,
-        capabilities: dict[str, Any],
         clock: Clock,
     ) -> None:
         self._clock = clock
         self.id = session_id
         self.principal = principal
         self.path = path
-        self.version = version
-        self.capabilities = capabilities
+        self.version = ASSUMED
+        self.capabilities: dict[str, Any] = {}
         self.log_level: str | None = None
         self.used_at_s = clock.monotonic()
         self.stream: EventStream | None = None
@@ -64,7 +64,13 @@ class LegacySession:
         )
 
     def begin(self, request_id: bytes, withdraw: Callable[[], None]) -> None:
-        """Note a running request. Raises RpcError when its id is already in use here."""
+        """Note a running request. Raises RpcError when its id is in use here, QuotaError."""
+        if len(self._running) >= MAX_RUNNING:
+            raise QuotaError(
+                f"More than {MAX_RUNNING} requests of this session are running; wait for some.",
+                code="too_many_requests",
+                retry_after_s=1.0,
+            )
         if request_id in self._running:
             raise RpcError(INVALID_REQUEST, "A request with this id is still running.")
         self._running[request_id] = withdraw
@@ -160,9 +166,7 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(
-        self, principal: Principal, path: str, version: str, capabilities: dict[str, Any]
-    ) -> LegacySession:
+    def open(self, principal: Principal, path: str) -> LegacySession:
         """Open a session, closing an idle one for it when full. Raises QuotaError."""
         self.sweep()
         if len(self._sessions) >= self._max_sessions:
@@ -171,8 +175,6 @@ class SessionTable:
             session_id=self._chance.token(ID_SIZE_BYTES),
             principal=principal,
             path=path,
-            version=version,
-            capabilities=capabilities,
             clock=self._clock,
         )
         self._sessions[session.id] = session

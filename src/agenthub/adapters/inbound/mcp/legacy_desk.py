@@ -1,0 +1,164 @@
+"""What legacy agents may say once their session is open, whatever transport carries it."""
+
+from collections.abc import Awaitable, Callable
+
+from agenthub.adapters.inbound.hub import Deed, Hub, View
+from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller
+from agenthub.adapters.inbound.mcp.envelope import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    Notification,
+    Request,
+    Response,
+)
+from agenthub.adapters.inbound.mcp.errands import (
+    DEEDS,
+    LISTS,
+    errand_of,
+    object_param,
+    text_param,
+    without_round,
+)
+from agenthub.adapters.inbound.mcp.failing import Reply, fault, for_legacy
+from agenthub.adapters.inbound.mcp.frames import response
+from agenthub.adapters.inbound.mcp.handshake import initialize_result, introduce
+from agenthub.adapters.inbound.mcp.listening import Listener, Listening
+from agenthub.adapters.inbound.mcp.mapping import map_result
+from agenthub.adapters.inbound.mcp.rendering import ListRenderer
+from agenthub.adapters.inbound.mcp.sessions import LegacySession, SessionTable
+from agenthub.adapters.inbound.mcp.streams import Outlet
+from agenthub.adapters.inbound.mcp.versions import negotiate
+from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
+
+NOTHING = b"{}"
+
+Handler = Callable[[LegacySession, View, Request], Awaitable[bytes]]
+
+
+class LegacyDesk:
+    """Serves the messages of legacy sessions; answers go to the outlet of each request."""
+
+    def __init__(
+        self, *, hub: Hub, sessions: SessionTable, listening: Listening, lists: ListRenderer
+    ) -> None:
+        self._hub = hub
+        self._sessions = sessions
+        self._listening = listening
+        self._lists = lists
+        self._handlers: dict[str, Handler] = {
+            "ping": self._ping,
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+        }
+
+    def open(
+        self, view: View, path: str, message: Request, session: LegacySession | None = None
+    ) -> tuple[LegacySession, bytes]:
+        """Answer `initialize`: give the new session (or the one begun) and the answer's body.
+
+        Raises RpcError, QuotaError and NotFoundError.
+        """
+        version = negotiate(text_param(message, "protocolVersion"))
+        declared = object_param(message, "capabilities")
+        result = initialize_result(introduce(self._hub.catalog, view), version)
+        if session is None:
+            session = self._sessions.open(view.principal, path)
+        session.version = version
+        session.capabilities = declared
+        if session.listener is None:
+            session.listener = Listener(view, Era.LEGACY, session.tell)
+            self._listening.join(session.listener)
+        return session, response(message.id, result)
+
+    async def serve(
+        self, session: LegacySession, view: View, message: Request, outlet: Outlet
+    ) -> None:
+        """Do one request and answer it, unless the agent withdraws it."""
+        withdrawal = Withdrawal()
+        try:
+            session.begin(message.id, withdrawal)
+        except (RpcError, HubError) as error:
+            await outlet.answer(fault(message, error, session.version).body)
+            return
+        try:
+            async with withdrawal:
+                answer = await self._answer(session, view, message, outlet)
+        except CancelledByCallerError:
+            await outlet.drop()
+            return
+        finally:
+            session.finish(message.id)
+        await outlet.answer(answer.body, answer.status)
+
+    def hear(self, session: LegacySession, message: Notification | Response) -> None:
+        """Take a notification, or the answer to a question of the hub's."""
+        if isinstance(message, Response):
+            session.settle(message.id, message.outcome)
+        elif message.method == "notifications/cancelled":
+            session.withdraw(message.params.get("requestId", b""))
+
+    async def _answer(
+        self, session: LegacySession, view: View, message: Request, outlet: Outlet
+    ) -> Reply:
+        try:
+            result = await self._result(session, view, message, outlet)
+        except CancelledByCallerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the face is an outermost edge
+            return for_legacy(fault(message, error, session.version))
+        return Reply(response(message.id, result), 200)
+
+    async def _result(
+        self, session: LegacySession, view: View, message: Request, outlet: Outlet
+    ) -> bytes:
+        method = message.method
+        deed = DEEDS.get(method)
+        if deed is not None:
+            return await self._carry(deed, session, view, message, outlet)
+        kind = LISTS.get(method)
+        if kind is not None:
+            offer = self._hub.catalog.offer(view, Era.LEGACY)
+            return self._lists.page(offer, kind, session.version, message.values.get("cursor"))
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise RpcError(METHOD_NOT_FOUND, f"Unknown method: {method}")
+        return await handler(session, view, message)
+
+    async def _carry(
+        self, deed: Deed, session: LegacySession, view: View, message: Request, outlet: Outlet
+    ) -> bytes:
+        errand = without_round(errand_of(deed, message))
+        target = self._hub.calls.target_of(view, errand, Era.LEGACY)
+        accent = Accent(target.server, view.namespaced, session.version)
+        caller = LegacyCaller(session, outlet, accent, progress_token=message.meta.progress_token)
+        outcome = await self._hub.calls.carry(view, errand, caller)
+        return map_result(
+            deed,
+            outcome.answer.result,
+            server=outcome.target.server,
+            namespaced=view.namespaced,
+            version=session.version,
+        )
+
+    async def _ping(self, session: LegacySession, view: View, message: Request) -> bytes:
+        return NOTHING
+
+    async def _set_level(self, session: LegacySession, view: View, message: Request) -> bytes:
+        level = text_param(message, "level")
+        if level not in LEVELS:
+            raise RpcError(INVALID_PARAMS, f"params.level must be one of {', '.join(LEVELS)}.")
+        session.log_level = level
+        return NOTHING
+
+    async def _subscribe(self, session: LegacySession, view: View, message: Request) -> bytes:
+        if session.listener is not None:
+            await self._listening.watch(session.listener, view, text_param(message, "uri"))
+        return NOTHING
+
+    async def _unsubscribe(self, session: LegacySession, view: View, message: Request) -> bytes:
+        if session.listener is not None:
+            await self._listening.unwatch(session.listener, text_param(message, "uri"))
+        return NOTHING

@@ -1,0 +1,326 @@
+"""What modern agents (2026-07-28) may say: every request stands for itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from agenthub.adapters.inbound.hub import Deed, Errand, Hub, Outcome, View
+from agenthub.adapters.inbound.mcp.asking import can_be_asked, require_answerable
+from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, ModernCaller
+from agenthub.adapters.inbound.mcp.envelope import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    FaultyMessageError,
+    Request,
+)
+from agenthub.adapters.inbound.mcp.errands import (
+    DEEDS,
+    LISTS,
+    MAY_ASK,
+    errand_of,
+    without_round,
+)
+from agenthub.adapters.inbound.mcp.failing import Reply, fault
+from agenthub.adapters.inbound.mcp.frames import members, notification, response, text
+from agenthub.adapters.inbound.mcp.handshake import discover_result, introduce
+from agenthub.adapters.inbound.mcp.listening import (
+    PROMPTS,
+    RESOURCES,
+    SUBSCRIPTION_ID,
+    TOOLS,
+    Listener,
+    Listening,
+)
+from agenthub.adapters.inbound.mcp.mapping import (
+    complete_result,
+    input_required_result,
+    map_result,
+)
+from agenthub.adapters.inbound.mcp.modern import check_modern_headers, check_modern_meta
+from agenthub.adapters.inbound.mcp.parking import Bundle, ParkedCaller, Parking
+from agenthub.adapters.inbound.mcp.rendering import ListRenderer
+from agenthub.adapters.inbound.mcp.sealing import Binding, Sealer, bind
+from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
+from agenthub.adapters.inbound.mcp.streams import Exchange
+from agenthub.adapters.inbound.mcp.versions import MODERN, require_modern
+from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
+from agenthub.domain.entities.catalog.exposure import Target
+from agenthub.domain.entities.catalog.listing import ItemKind
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
+from agenthub.domain.ports.outbound.mcp_client import InputRequired
+
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+_LIST_FLAGS = {
+    "toolsListChanged": TOOLS,
+    "promptsListChanged": PROMPTS,
+    "resourcesListChanged": RESOURCES,
+}
+_slice_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One modern request: what it says, where it came in, and where its answer goes."""
+
+    view: View
+    headers: Iterable[tuple[bytes, bytes]]
+    message: Request
+    exchange: Exchange
+    version: str = MODERN
+
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        return self.message.meta.capabilities
+
+    @property
+    def log_level(self) -> str | None:
+        level = self.message.meta.log_level
+        return level if level in LEVELS else None
+
+
+class ModernDesk:
+    """Serves requests of modern agents. Keeps nothing but parked calls and open subscriptions."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        sealer: Sealer,
+        parking: Parking,
+        listening: Listening,
+        lists: ListRenderer,
+        closing: asyncio.Event,
+    ) -> None:
+        self._hub = hub
+        self._sealer = sealer
+        self._parking = parking
+        self._listening = listening
+        self._lists = lists
+        self._closing = closing
+        self._numbers = count(1)
+        self._handlers: dict[str, Callable[[Visit], Awaitable[bytes]]] = {
+            "server/discover": self._discover,
+            "subscriptions/listen": self._listen,
+        }
+
+    async def serve(self, visit: Visit) -> None:
+        """Do one request and answer it. When the agent hangs up, the request is cancelled."""
+        withdrawal = Withdrawal()
+        try:
+            async with withdrawal:
+                visit.exchange.on_gone(withdrawal)
+                answer = await self._answer(visit)
+        except CancelledByCallerError:
+            await visit.exchange.drop()
+            return
+        await visit.exchange.answer(answer.body, answer.status)
+
+    async def _answer(self, visit: Visit) -> Reply:
+        message = visit.message
+        try:
+            result = await self._result(visit)
+        except CancelledByCallerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the face is an outermost edge
+            return fault(message, error, visit.version)
+        return Reply(response(message.id, result), 200)
+
+    async def _result(self, visit: Visit) -> bytes:
+        message = visit.message
+        claimed = check_modern_meta(message)
+        check_modern_headers(visit.headers, message, self._definition(visit))
+        _require_modern(claimed, message)
+        deed = DEEDS.get(message.method)
+        if deed is not None:
+            return await self._carry(deed, visit)
+        kind = LISTS.get(message.method)
+        if kind is not None:
+            offer = self._hub.catalog.offer(visit.view, Era.MODERN)
+            return self._lists.page(offer, kind, visit.version, message.values.get("cursor"))
+        handler = self._handlers.get(message.method)
+        if handler is None:
+            raise RpcError(METHOD_NOT_FOUND, f"Unknown method: {message.method}")
+        return await handler(visit)
+
+    def _definition(self, visit: Visit) -> dict[str, Any] | None:
+        """Give the definition of the tool that is called: some arguments stand in headers too."""
+        name = visit.message.values.get("name")
+        if visit.message.method != Deed.CALL_TOOL.value or not isinstance(name, str):
+            return None
+        offer = self._hub.catalog.offer(visit.view, Era.MODERN)
+        item = offer.find(ItemKind.TOOLS, name)
+        return None if item is None else item.definition
+
+    async def _discover(self, visit: Visit) -> bytes:
+        return discover_result(introduce(self._hub.catalog, visit.view))
+
+    async def _carry(self, deed: Deed, visit: Visit) -> bytes:
+        errand = errand_of(deed, visit.message)
+        target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
+        if deed not in MAY_ASK:
+            return await self._carry_plain(without_round(errand), visit, target)
+        if visit.message.values.get("requestState") is not None:
+            return await self._carry_on(errand, visit, target)
+        eras = self._hub.catalog.eras_of(target.endpoint_id)
+        if not eras or Era.MODERN in eras:
+            return await self._carry_plain(errand, visit, target)
+        errand = without_round(errand)
+        if can_be_asked(visit.capabilities):
+            return await self._carry_parkable(errand, visit, target)
+        return await self._carry_plain(errand, visit, target)
+
+    async def _carry_plain(self, errand: Errand, visit: Visit, target: Target) -> bytes:
+        caller = ModernCaller(
+            visit.exchange,
+            Accent(target.server, visit.view.namespaced, visit.version),
+            capabilities=visit.capabilities,
+            client=f"request-{next(self._numbers)}",
+            progress_token=visit.message.meta.progress_token,
+            log_level=visit.log_level,
+        )
+        outcome = await self._hub.calls.carry(visit.view, errand, caller)
+        return self._finished(outcome, errand, visit)
+
+    async def _carry_parkable(self, errand: Errand, visit: Visit, target: Target) -> bytes:
+        """Run the call where it can wait for the agent's next request, should the server ask."""
+        caller = ParkedCaller(
+            Accent(target.server, visit.view.namespaced, visit.version),
+            capabilities=visit.capabilities,
+            client=f"request-{next(self._numbers)}",
+            progress_token=visit.message.meta.progress_token,
+            log_level=visit.log_level,
+        )
+        binding = _binding(errand, visit)
+        outcome = await self._parking.start(
+            binding,
+            caller,
+            visit.exchange,
+            lambda: self._hub.calls.carry(visit.view, errand, caller),
+        )
+        return self._parked_or_finished(outcome, errand, visit, binding)
+
+    async def _carry_on(self, errand: Errand, visit: Visit, target: Target) -> bytes:
+        """Go on with a call that was answered with questions."""
+        binding = _binding(errand, visit)
+        payload = self._sealer.open(visit.message.values.get("requestState"), binding)
+        nonce = payload.get("nonce")
+        if isinstance(nonce, str):
+            outcome = await self._parking.resume(
+                nonce,
+                binding,
+                visit.exchange,
+                _responses(visit.message),
+                visit.message.meta.progress_token,
+            )
+            return self._parked_or_finished(outcome, errand, visit, binding)
+        if payload.get("endpoint") != target.endpoint_id:
+            raise RpcError(INVALID_PARAMS, "This requestState belongs to another server.")
+        params = {**errand.params, "requestState": text(payload["state"])}
+        again = Errand(errand.deed, errand.key, params, errand.meta, errand.ref)
+        return await self._carry_plain(again, visit, target)
+
+    def _parked_or_finished(
+        self, outcome: Outcome | Bundle, errand: Errand, visit: Visit, binding: Binding
+    ) -> bytes:
+        if isinstance(outcome, Outcome):
+            return self._finished(outcome, errand, visit)
+        state = self._sealer.seal({"nonce": outcome.nonce}, binding)
+        return input_required_result(outcome.questions, state, namespaced=visit.view.namespaced)
+
+    def _finished(self, outcome: Outcome, errand: Errand, visit: Visit) -> bytes:
+        needed = outcome.answer.input_required
+        if needed is not None:
+            return self._relayed(needed, outcome.target, errand, visit)
+        return map_result(
+            errand.deed,
+            outcome.answer.result,
+            server=outcome.target.server,
+            namespaced=visit.view.namespaced,
+            version=visit.version,
+        )
+
+    def _relayed(
+        self, needed: InputRequired, target: Target, errand: Errand, visit: Visit
+    ) -> bytes:
+        """Hand on a modern server's questions; its state travels sealed in the hub's own."""
+        for question in needed.requests.values():
+            # Roots pass only here, where they are the agent's own declared business with a
+            # server that keeps nothing; the hub itself never asks for them.
+            if question.method != "roots/list" or "roots" not in visit.capabilities:
+                require_answerable(visit.capabilities, question)
+        state = None
+        if needed.state is not None:
+            payload = {"endpoint": target.endpoint_id, "state": needed.state}
+            state = self._sealer.seal(payload, _binding(errand, visit))
+        return input_required_result(needed.requests, state, namespaced=visit.view.namespaced)
+
+    async def _listen(self, visit: Visit) -> bytes:
+        """Keep a subscription open until the agent or the hub goes."""
+        wanted: Any = visit.message.values.get("notifications")
+        if not is_object(wanted):
+            raise RpcError(INVALID_PARAMS, "params.notifications must be an object.")
+        flags = {name: True for name in _LIST_FLAGS if wanted.get(name) is True}
+        subscription = visit.message.id
+        held: list[bytes] = []
+        listener = Listener(
+            visit.view,
+            Era.MODERN,
+            held.append,
+            wants=frozenset(_LIST_FLAGS[name] for name in flags),
+            subscription=subscription,
+        )
+        self._listening.join(listener)
+        try:
+            uris = await self._watch_all(listener, visit, wanted.get("resourceSubscriptions"))
+            honoured: dict[str, Any] = {**flags, "resourceSubscriptions": uris} if uris else flags
+            mark = {"_meta": members({SUBSCRIPTION_ID: subscription})}
+            agreed = {**mark, "notifications": msgspec.json.encode(honoured)}
+            if not visit.exchange.push(notification(ACKNOWLEDGED, agreed)):
+                raise RpcError(INVALID_REQUEST, "Accept must admit text/event-stream.")
+            listener.tell_at(visit.exchange.push)
+            for early in held:
+                visit.exchange.push(early)
+            await self._closing.wait()
+        finally:
+            self._listening.leave(listener)
+        return complete_result(mark, visit.version)
+
+    async def _watch_all(self, listener: Listener, visit: Visit, uris: Any) -> list[str]:
+        """Watch what can be watched and say what that is."""
+        watched: list[str] = []
+        for uri in uris if is_array(uris) else []:
+            if not isinstance(uri, str) or uri in watched:
+                continue
+            try:
+                await self._listening.watch(listener, visit.view, uri)
+            except (HubError, RpcError):
+                continue
+            watched.append(uri)
+        return watched
+
+
+def _require_modern(claimed: str, message: Request) -> None:
+    try:
+        require_modern(claimed)
+    except RpcError as error:
+        raise FaultyMessageError(
+            error.code, error.message, error.data, raw_id=message.id
+        ) from error
+
+
+def _binding(errand: Errand, visit: Visit) -> Binding:
+    return bind(visit.view, errand.deed.value, errand.key, errand.params)
+
+
+def _responses(message: Request) -> dict[str, bytes]:
+    raw = message.params.get("inputResponses", b"{}")
+    values = message.values.get("inputResponses", {})
+    if not is_object(values):
+        raise RpcError(INVALID_PARAMS, "params.inputResponses must be an object.")
+    return {key: bytes(value) for key, value in _slice_object(raw).items()}
