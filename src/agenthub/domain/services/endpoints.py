@@ -92,8 +92,8 @@ class EndpointService:
         """Read all endpoints of the workspace and begin to connect them. Waits for none."""
         after = None
         while True:
-            async with self._uow.begin(OWNER) as tx:
-                page = await tx.endpoints.page(limit=PAGE, after=after)
+            async with self._uow.read(OWNER) as stored:
+                page = await stored.endpoints.page(limit=PAGE, after=after)
             for endpoint in page:
                 self._directory.put_endpoint(endpoint)
                 if endpoint.enabled:
