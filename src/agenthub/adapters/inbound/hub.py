@@ -1,15 +1,13 @@
-"""The hub as its faces see it: one typed field per service, and the values these deal in."""
+"""The hub as its faces see it: one typed field per service, and nothing else."""
 
 from dataclasses import dataclass
 
-from agenthub.domain.services.calls import CallService, Deed, Errand, Outcome
-from agenthub.domain.services.catalog.views import CatalogService, Offer, View
+from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
-
-__all__ = ["Deed", "Errand", "Hub", "Offer", "Outcome", "View"]
 
 
 @dataclass(frozen=True, slots=True)

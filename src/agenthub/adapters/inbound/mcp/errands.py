@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from agenthub.adapters.inbound.hub import Deed, Errand
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS, Request
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.exceptions import RpcError
 from agenthub.domain.ports.outbound.mcp_client import RawObject
+from agenthub.domain.services.calls import Deed, Errand
 
 DEEDS = {deed.value: deed for deed in Deed}
 LISTS = {

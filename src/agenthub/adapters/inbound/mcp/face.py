@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from agenthub.adapters.inbound.hub import Hub, View
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_REQUEST, FaultyMessageError
 from agenthub.adapters.inbound.mcp.faults import error_body, to_rpc_error
@@ -35,6 +35,7 @@ from agenthub.adapters.inbound.mcp.wire import Call, Limits, RefusedBodyError, W
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import ErrorKind, HubError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
+from agenthub.domain.services.catalog.views import View
 
 PRINCIPAL = "agenthub.principal"
 SWEEP_EVERY_S = 60.0

@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass
 
-from agenthub.adapters.inbound.hub import Deed
 from agenthub.adapters.inbound.mcp.envelope import FaultyMessageError, Request
 from agenthub.adapters.inbound.mcp.faults import (
     error_body,
@@ -13,6 +12,7 @@ from agenthub.adapters.inbound.mcp.faults import (
 )
 from agenthub.adapters.inbound.mcp.frames import response
 from agenthub.domain.exceptions import DeniedError, HubError, RpcError
+from agenthub.domain.services.calls import Deed
 
 FORBIDDEN = 403
 

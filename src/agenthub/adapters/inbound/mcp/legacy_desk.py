@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from agenthub.adapters.inbound.hub import Deed, Hub, View
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
@@ -31,6 +31,8 @@ from agenthub.adapters.inbound.mcp.versions import negotiate
 from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
+from agenthub.domain.services.calls import Deed
+from agenthub.domain.services.catalog.views import View
 
 NOTHING = b"{}"
 

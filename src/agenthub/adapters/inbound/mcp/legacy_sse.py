@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from agenthub.adapters.inbound.hub import View
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_REQUEST, FaultyMessageError, Request
 from agenthub.adapters.inbound.mcp.faults import error_body
@@ -16,6 +15,7 @@ from agenthub.adapters.inbound.mcp.streams import (
     send_empty,
 )
 from agenthub.adapters.inbound.mcp.wire import INITIALIZE, Call, Limits, Wire, read_message
+from agenthub.domain.services.catalog.views import View
 
 ACCEPTED = 202
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from agenthub.adapters.inbound.hub import Hub, View
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.frames import members, notification, text
 from agenthub.domain.entities.catalog.exposure import Target
@@ -12,6 +12,7 @@ from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import HubError, QuotaError, TimedOutError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.mcp_client import RawObject
+from agenthub.domain.services.catalog.views import View
 
 GATHER_S = 0.05
 """Changes within this time are told once."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from agenthub.adapters.inbound.hub import Deed, Errand, Hub, Outcome, View
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.asking import can_be_asked, require_answerable
 from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, ModernCaller
 from agenthub.adapters.inbound.mcp.envelope import (
@@ -54,6 +54,8 @@ from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
+from agenthub.domain.services.calls import Deed, Errand, Outcome
+from agenthub.domain.services.catalog.views import View
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _LIST_FLAGS = {

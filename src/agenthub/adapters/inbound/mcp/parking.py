@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agenthub.adapters.inbound.hub import Outcome
 from agenthub.adapters.inbound.mcp.asking import fits, require_answerable
 from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller
 from agenthub.adapters.inbound.mcp.crew import Crew
@@ -25,6 +24,7 @@ from agenthub.domain.exceptions import (
 )
 from agenthub.domain.ports.outbound.clock import Chance
 from agenthub.domain.ports.outbound.mcp_client import Question
+from agenthub.domain.services.calls import Outcome
 
 PARK_TTL_S = 600.0
 GATHER_S = 0.005

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from agenthub.adapters.inbound.hub import View
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_REQUEST,
@@ -34,6 +33,7 @@ from agenthub.adapters.inbound.mcp.versions import (
     UNSUPPORTED_VERSION,
 )
 from agenthub.domain.exceptions import HubError, RpcError
+from agenthub.domain.services.catalog.views import View
 
 SESSION_HEADER = b"mcp-session-id"
 INITIALIZE = "initialize"
