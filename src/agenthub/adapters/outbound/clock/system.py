@@ -1,0 +1,53 @@
+"""The machine's own clock, ids that sort by time, and chance from the operating system."""
+
+import os
+import secrets
+import time
+from datetime import UTC, datetime
+
+from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 26
+_CHANCE_BITS = 80
+
+
+class SystemClock(Clock):
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class UlidFactory(IdFactory):
+    """Makes ULIDs: 48 bits of milliseconds, 80 random bits, in Crockford's base 32.
+
+    In upper case, so an id is never mistaken for a name or a slug. Ids of one factory grow
+    strictly, also within a millisecond and when the clock is set back.
+    Source: https://github.com/ulid/spec (monotonicity).
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def new(self) -> str:
+        millisecond = int(self._clock.now().timestamp() * 1000)
+        fresh = millisecond << _CHANCE_BITS | int.from_bytes(os.urandom(_CHANCE_BITS // 8), "big")
+        if fresh >> _CHANCE_BITS <= self._last >> _CHANCE_BITS:
+            # A random step keeps the ids of one millisecond unguessable as well.
+            fresh = self._last + 1 + secrets.randbits(32)
+        self._last = fresh
+        return "".join(_ALPHABET[fresh >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
+
+
+class SystemChance(Chance):
+    def __init__(self) -> None:
+        self._source = secrets.SystemRandom()
+
+    def share(self) -> float:
+        return self._source.random()
+
+    def token(self, size_bytes: int) -> str:
+        return secrets.token_urlsafe(size_bytes)

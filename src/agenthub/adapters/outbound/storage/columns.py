@@ -1,0 +1,64 @@
+"""What all tables share: their register, and column types that mean the same in both databases."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Integer, MetaData, String
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from agenthub.domain.exceptions import InvalidError
+
+REVISION = "0001"
+"""The newest migration; known here so that a start that needs none does not load Alembic."""
+
+METADATA = MetaData()
+
+
+class Text(TypeDecorator[str]):
+    """Text in the order of its code points, in which Python and SQLite sort too.
+
+    A NUL character (PostgreSQL has no place for it) and a lone surrogate (UTF-8 has none) are
+    refused with InvalidError, whatever the database.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        collation = "C" if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(String(collation=collation))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is not None and not is_storable(value):
+            raise InvalidError(
+                "The text holds a NUL character or a lone surrogate.", code="invalid_text"
+            )
+        return value
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time; aware and in UTC, also where the database keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database counts up. SQLite does so for INTEGER alone."""
+
+
+def is_storable(text: str) -> bool:
+    """Say whether both databases can keep `text`."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,0 +1,64 @@
+"""Connections to a SQLite file: one that writes, a few that read."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from agenthub.adapters.outbound.storage.faults import unavailable
+
+_BUSY_TIMEOUT_S = 5.0
+_POOL_TIMEOUT_S = 30.0
+_READERS = 4
+_WRITER_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_READER_PRAGMAS = ("query_only=ON",)
+
+
+def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
+    """Make the writing and the reading engine.
+
+    There is one writing connection. Whoever waits for it is served in order, where SQLite's own
+    waiting lets the unlucky starve; its busy timeout remains for other processes.
+    """
+    writer = _engine(file, size=1, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+    reader = _engine(file, size=_READERS, begin="BEGIN", pragmas=_READER_PRAGMAS)
+    return writer, reader
+
+
+def make_private(file: Path) -> None:
+    """Make the file before SQLite does, closed to other users; its journals take the same mode."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise unavailable(f"{file}: {error.strerror}") from error
+
+
+def _engine(file: Path, *, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
+    """Let SQLAlchemy begin transactions: Python's sqlite3 would do so late, and without IMMEDIATE.
+
+    Source: SQLAlchemy, dialects/sqlite, "Using SQLAlchemy to emit BEGIN".
+    """
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(file)),
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        max_overflow=0,
+        pool_size=size,
+        pool_timeout=_POOL_TIMEOUT_S,
+    )
+
+    def connected(connection: DBAPIConnection, _: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", begun)
+    return engine
