@@ -20,10 +20,10 @@ class Directory:
         self._by_name: dict[tuple[WorkspaceId, str], Endpoint] = {}
         self._groups: dict[GroupId, Group] = {}
         self._by_slug: dict[tuple[WorkspaceId, str], Group] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[frozenset[EndpointId]], None]] = []
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every change. It must not block."""
+    def listen(self, listener: Callable[[frozenset[EndpointId]], None]) -> None:
+        """Call `listener` with the endpoints concerned, after every change. It must not block."""
         self._listeners.append(listener)
 
     def endpoint(self, endpoint_id: EndpointId) -> Endpoint | None:
@@ -47,7 +47,7 @@ class Directory:
         self._drop_endpoint(endpoint.id)
         self._endpoints[endpoint.id] = endpoint
         self._by_name[endpoint.workspace, endpoint.name] = endpoint
-        self._changed()
+        self._changed(frozenset({endpoint.id}))
 
     def drop_endpoint(self, endpoint_id: EndpointId) -> None:
         self._drop_endpoint(endpoint_id)
@@ -55,29 +55,34 @@ class Directory:
             if group.member(endpoint_id) is not None:
                 left = tuple(m for m in group.members if m.endpoint_id != endpoint_id)
                 self.put_group(replace(group, members=left))
-        self._changed()
+        self._changed(frozenset({endpoint_id}))
 
     def put_group(self, group: Group) -> None:
-        self._drop_group(group.id)
+        before = self._drop_group(group.id)
         self._groups[group.id] = group
         self._by_slug[group.workspace, group.slug] = group
-        self._changed()
+        self._changed(before | _members_of(group))
 
     def drop_group(self, group_id: GroupId) -> None:
-        self._drop_group(group_id)
-        self._changed()
+        self._changed(self._drop_group(group_id))
 
     def _drop_endpoint(self, endpoint_id: EndpointId) -> None:
         former = self._endpoints.pop(endpoint_id, None)
         if former is not None:
             self._by_name.pop((former.workspace, former.name), None)
 
-    def _drop_group(self, group_id: GroupId) -> None:
+    def _drop_group(self, group_id: GroupId) -> frozenset[EndpointId]:
         former = self._groups.pop(group_id, None)
-        if former is not None:
-            self._by_slug.pop((former.workspace, former.slug), None)
+        if former is None:
+            return frozenset()
+        self._by_slug.pop((former.workspace, former.slug), None)
+        return _members_of(former)
 
-    def _changed(self) -> None:
+    def _changed(self, endpoint_ids: frozenset[EndpointId]) -> None:
         self.revision += 1
         for listener in self._listeners:
-            listener()
+            listener(endpoint_ids)
+
+
+def _members_of(group: Group) -> frozenset[EndpointId]:
+    return frozenset(member.endpoint_id for member in group.members)

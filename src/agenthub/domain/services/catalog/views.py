@@ -70,6 +70,7 @@ class CatalogService(McpListener):
         self._offers: dict[tuple[object, Era], Offer] = {}
         self._view_listeners: list[ViewListener] = []
         self._update_listeners: list[UpdateListener] = []
+        directory.listen(self._on_directory)
 
     def view_all(self, principal: Principal) -> View:
         """The view of `/mcp`; for a key bound to a group, that group's."""
@@ -179,21 +180,24 @@ class CatalogService(McpListener):
         self._view_listeners.append(on_change)
         self._update_listeners.append(on_update)
 
-    def changed(self, endpoint_id: EndpointId, kinds: tuple[ItemKind, ...]) -> None:
-        """Note that what this server shows has changed, and tell the listeners."""
-        self._catalog_revision += 1
-        for listener in self._view_listeners:
-            listener(endpoint_id, kinds)
-
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
         """States change no list."""
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
-        self.changed(endpoint.id, kinds)
+        self._catalog_revision += 1
+        self._tell(endpoint.id, kinds)
 
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
         for listener in self._update_listeners:
             listener(endpoint.id, uri)
+
+    def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
+        for endpoint_id in endpoint_ids:
+            self._tell(endpoint_id, tuple(ItemKind))
+
+    def _tell(self, endpoint_id: EndpointId, kinds: tuple[ItemKind, ...]) -> None:
+        for listener in self._view_listeners:
+            listener(endpoint_id, kinds)
 
     def _build(self, view: View, era: Era) -> Offer:
         lists: dict[ItemKind, list[ExposedItem]] = {kind: [] for kind in ItemKind}

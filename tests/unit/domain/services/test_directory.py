@@ -1,0 +1,55 @@
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, GroupId, WorkspaceId
+from agenthub.domain.services.directory import Directory
+from tests.unit.domain.services.samples import endpoint, group
+
+OTHER = WorkspaceId("other")
+
+
+def test_an_endpoint_is_found_by_id_and_by_name_in_its_workspace() -> None:
+    directory = Directory()
+    time = endpoint("time")
+    directory.put_endpoint(time)
+    assert directory.endpoint(time.id) is time
+    assert directory.endpoint_named(DEFAULT_WORKSPACE, "time") is time
+    assert directory.endpoint_named(OTHER, "time") is None
+    assert directory.endpoints(OTHER) == []
+
+
+def test_a_renamed_endpoint_leaves_its_old_name() -> None:
+    directory = Directory()
+    directory.put_endpoint(endpoint("old", id="e1"))
+    directory.put_endpoint(endpoint("new", id="e1"))
+    assert directory.endpoint_named(DEFAULT_WORKSPACE, "old") is None
+    assert [one.name for one in directory.endpoints(DEFAULT_WORKSPACE)] == ["new"]
+
+
+def test_a_removed_endpoint_leaves_its_groups() -> None:
+    directory = Directory()
+    for name in ("a", "b"):
+        directory.put_endpoint(endpoint(name))
+    directory.put_group(group("g", "a", "b"))
+    directory.drop_endpoint(EndpointId("id-a"))
+    left = directory.group_at(DEFAULT_WORKSPACE, "g")
+    assert left is not None
+    assert [member.endpoint_id for member in left.members] == ["id-b"]
+
+
+def test_a_removed_group_is_gone_by_id_and_slug() -> None:
+    directory = Directory()
+    directory.put_group(group("g"))
+    directory.drop_group(GroupId("id-g"))
+    directory.drop_group(GroupId("id-g"))
+    assert directory.group(GroupId("id-g")) is None
+    assert directory.group_at(DEFAULT_WORKSPACE, "g") is None
+
+
+def test_every_change_names_the_endpoints_before_and_after_it() -> None:
+    directory = Directory()
+    heard: list[frozenset[EndpointId]] = []
+    directory.listen(heard.append)
+    directory.put_endpoint(endpoint("a"))
+    directory.put_group(group("g", "a"))
+    directory.put_group(group("g", "b"))
+    directory.drop_group(GroupId("id-g"))
+    assert heard == [{"id-a"}, {"id-a"}, {"id-a", "id-b"}, {"id-b"}]
+    assert directory.revision == 4
