@@ -32,6 +32,7 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         self._open = False
+        await asyncio.sleep(0)  # a coroutine cancelled before its first step warns
         for member in self._members:
             member.cancel()
         await self._group.__aexit__(None, None, None)
