@@ -5,9 +5,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tests.support.waiting import soon
-
 from agenthub.domain.entities.identity import OWNER, Principal
+from tests.support.waiting import soon
 
 Message = MutableMapping[str, Any]
 App = Callable[
@@ -19,11 +18,12 @@ App = Callable[
 class Visit:
     """One HTTP request in flight. `start` lets it run, `hang_up` closes the connection."""
 
-    def __init__(self, app: App, scope: Message, body: bytes) -> None:
+    def __init__(self, app: App, scope: Message, body: bytes | None) -> None:
         self._app = app
         self._scope = scope
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        if body is not None:
+            self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
         self._text = b""
         self._is_over = False
@@ -109,8 +109,11 @@ def http(
     query: bytes = b"",
     **headers: str,
 ) -> Visit:
-    """Prepare a request. Header names are given with underscores; a dict becomes JSON."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    """Prepare a request. Header names are given with underscores; a dict becomes JSON.
+
+    A body of None never arrives.
+    """
+    raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     scope: Message = {
         "type": "http",

@@ -1,6 +1,7 @@
 """A hub of fakes behind a real MCP face, and agents of both eras that talk to it over ASGI."""
 
 import asyncio
+import hashlib
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,11 +34,11 @@ class GlassBox(SecretBox):
     """Seals so that a test can see through, but not alter."""
 
     def seal(self, plain: bytes, *, context: str) -> bytes:
-        return context.encode().hex().encode() + b"|" + plain
+        return hashlib.sha256(context.encode() + plain).digest() + plain
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
-        head, bar, plain = sealed.partition(b"|")
-        if not bar or head != context.encode().hex().encode():
+        digest, plain = sealed[:32], sealed[32:]
+        if digest != hashlib.sha256(context.encode() + plain).digest():
             raise SealBrokenError
         return plain
 

@@ -1,0 +1,105 @@
+"""What is no MCP request gets a precise answer, and nothing is carried out."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agenthub.adapters.inbound.mcp.face import Route, route_of
+from agenthub.adapters.inbound.mcp.wire import Limits
+from agenthub.domain.entities.endpoints import Era
+from tests.unit.adapters.inbound.mcp.world import World
+
+pytestmark = pytest.mark.anyio
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/mcp", Route("mcp")),
+        ("/groups/a/mcp", Route("mcp", group="a")),
+        ("/servers/b/mcp", Route("mcp", server="b")),
+        ("/sse", Route("sse")),
+        ("/groups/a/sse/messages", Route("sse/messages", group="a")),
+        ("/servers/b/sse", None),
+        ("/mcp/", None),
+        ("/groups/a/b/mcp", None),
+        ("/x/mcp", None),
+    ],
+)
+def test_paths_lead_to_their_transport_and_view(path: str, route: Route | None) -> None:
+    assert route_of(path) == route
+
+
+@pytest.mark.parametrize(
+    ("body", "how", "status"),
+    [
+        (PING, {"content_type": "text/plain"}, 415),
+        (PING, {"content_type": "application/jsonx"}, 415),
+        (b"{", {}, 400),
+        ([PING], {}, 400),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}', {}, 400),
+        (b'{"jsonrpc":"2.0","id":1,"Method":"ping"}', {}, 400),
+        (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', {}, 400),
+        (b"[" * 100_000, {}, 400),
+        (b"x" * 2049, {}, 413),
+    ],
+)
+async def test_bad_bodies_are_refused_in_json_rpc(
+    body: Any, how: dict[str, Any], status: int
+) -> None:
+    async with World(Limits(max_body_bytes=2048 if status == 413 else 1 << 20)) as world:
+        visit = world.post(body, **how)
+
+        answer = await visit.json()
+
+    assert visit.status == status
+    assert answer["jsonrpc"] == "2.0"
+    assert isinstance(answer["error"]["code"], int)
+
+
+async def test_a_slow_body_is_given_up() -> None:
+    async with World(Limits(body_timeout_s=0.01)) as world:
+        visit = world.visit("POST", "/mcp", content_type="application/json", body=None)
+
+        await visit.body()
+
+    assert visit.status == 408
+
+
+@pytest.mark.parametrize("path", ["/groups/none/mcp", "/servers/none/mcp", "/nowhere"])
+async def test_unknown_paths_are_not_found(world: World, path: str) -> None:
+    visit = world.post(PING, path)
+    await visit.body()
+
+    assert visit.status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/mcp"), ("DELETE", "/mcp"), ("POST", "/sse"), ("GET", "/sse/messages")],
+)
+async def test_other_methods_are_not_allowed(world: World, method: str, path: str) -> None:
+    visit = world.visit(method, path)
+    await visit.body()
+
+    assert visit.status == 405
+    assert visit.headers["allow"]
+
+
+async def test_an_errors_id_is_the_requests_own(world: World) -> None:
+    visit = world.post({"jsonrpc": "2.0", "id": "q", "method": "tools/call", "params": []})
+
+    assert (await visit.json())["id"] == "q"
+
+
+async def test_only_the_servers_of_the_path_are_called(world: World) -> None:
+    await world.add("other", Era.MODERN, tools=("shout",))
+
+    foreign = await world.modern("tools/call", {"name": "shout"}, path="/servers/time/mcp").json()
+    own = await world.modern("tools/call", {"name": "echo"}, path="/servers/time/mcp").json()
+
+    assert foreign["error"]["code"] == -32602
+    assert "result" in own or "isError" in json.dumps(own)
+    assert len(world.client.requests) == 1
