@@ -111,7 +111,7 @@ class AiohttpClient(HttpClient):
         An event stream ends just after its last event; hanging up there would cost every call a
         new connection.
         """
-        if len(self._draining) >= MAX_DRAINING:
+        if self._session is None or len(self._draining) >= MAX_DRAINING:
             response.close()
             return
         task = self._group.create_task(_drained(response))

@@ -62,7 +62,7 @@ class SseParser:
         if rest:
             self._line.append(rest)
         if self._size_bytes > self._max_event_bytes:
-            self._require_room(len(rest))
+            self._require_room()
         return events
 
     def _take(self, line: bytes) -> SseEvent | None:
@@ -92,7 +92,7 @@ class SseParser:
         self._size_bytes = 0
         return SseEvent(name, data) if data else None
 
-    def _require_room(self, rest_bytes: int) -> None:
+    def _require_room(self) -> None:
         """Count again what is really held: the events of this chunk may have gone already."""
         held = sum(map(len, self._line)) + sum(map(len, self._data)) + 8 * len(self._data)
         if held > self._max_event_bytes:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import psutil
 import pytest
-from tests.unit.adapters.outbound.http.kit import WAIT_S, Got, Peer, each, serving
 
 from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
 from agenthub.domain.exceptions import HubError, TimedOutError, UnavailableError
@@ -19,6 +18,7 @@ from agenthub.domain.ports.outbound.http import (
     EgressDeniedError,
     TransportError,
 )
+from tests.unit.adapters.outbound.http.kit import WAIT_S, Got, Peer, each, serving
 
 MIB = 1024 * 1024
 
@@ -397,3 +397,19 @@ async def test_before_the_start_and_after_the_stop_nothing_is_sent() -> None:
         pass
     with pytest.raises(UnavailableError):
         await post(http, "http://127.0.0.1:1/")
+
+
+async def test_an_answer_left_after_the_stop_is_hung_up_on() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.next()
+        await peer.begin_stream()
+        await peer.gone()
+        left.set()
+
+    left = asyncio.Event()
+    async with asyncio.timeout(WAIT_S), serving(talk) as server:
+        http = AiohttpClient(allow_private=True)
+        await http.__aenter__()
+        async with http.request("GET", server.url, headers={}, timeout_s=WAIT_S):
+            await http.__aexit__(None, None, None)
+        await left.wait()
