@@ -155,8 +155,9 @@ class ModernHttpChannel(Channel):
     async def listen(self, *, resources: frozenset[str]) -> None:
         """Hear of changed lists and of these resources, until the server ends the stream.
 
-        What arrives goes to the inbox. Waits for ever when there is nothing to listen to. Raises
-        RpcError when the server does not offer it, and the faults of a request.
+        What arrives goes to the inbox, the acknowledgement first. Waits for ever when there is
+        nothing to listen to. Raises RpcError when the server does not offer it, and the faults of
+        a request.
         """
         wanted = self._wanted(resources)
         if not wanted:
@@ -221,9 +222,8 @@ class ModernHttpChannel(Channel):
         return wanted
 
     def _hear(self, message: Notification) -> None:
-        if message.method != "notifications/subscriptions/acknowledged":
-            params = {k: v for k, v in message.params.items() if k != "_meta"}
-            self._inbox.notification(message.method, params)
+        params = {k: v for k, v in message.params.items() if k != "_meta"}
+        self._inbox.notification(message.method, params)
 
 
 def _is_of(message: Notification, key: bytes) -> bool:

@@ -379,6 +379,7 @@ async def test_listening_brings_changes_until_the_server_ends_it() -> None:
     async with bench(answer) as it:
         await it.channel.listen(resources=frozenset({"file:///a"}))
         assert it.inbox.heard == [
+            ("notifications/subscriptions/acknowledged", {"notifications": b"{}"}),
             ("notifications/tools/list_changed", {}),
             ("notifications/resources/updated", {"uri": b'"file:///a"'}),
         ]
