@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -38,7 +39,6 @@ from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.services.catalog.views import View
 
 PRINCIPAL = "agenthub.principal"
-SWEEP_EVERY_S = 60.0
 
 _PATH = re.compile(
     r"(?:/groups/(?P<group>[^/]+)|/servers/(?P<server>[^/]+))?/(?P<last>mcp|sse|sse/messages)"
@@ -86,7 +86,8 @@ def route_of(path: str) -> Route | None:
 class McpFace:
     """An ASGI application for the MCP paths. A resident; the gate before it authenticates.
 
-    `scope["agenthub.principal"]` is who asks.
+    `scope["agenthub.principal"]` is who asks. What outlives a request (sessions, streams) ends
+    soon after its principal's key expires or `is_current` denies it.
     """
 
     def __init__(
@@ -97,7 +98,11 @@ class McpFace:
         clock: Clock,
         chance: Chance,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        is_current: Callable[[Principal], bool] = lambda _: True,
     ) -> None:
+        self._clock = clock
+        self._is_current = is_current
+        self._sweep_every_s = limits.sweep_every_s
         self._hub = hub
         self._crew = Crew()
         self._closing = asyncio.Event()
@@ -224,8 +229,18 @@ class McpFace:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(self._sweep_every_s)
             self._sessions.sweep()
+            for session in self._sessions:
+                if self._is_over(session.principal):
+                    self._sessions.close(session)
+            self._listening.end_where(self._is_over)
+
+    def _is_over(self, principal: Principal) -> bool:
+        expires_at = principal.expires_at
+        if expires_at is not None and expires_at <= self._clock.now():
+            return True
+        return not self._is_current(principal)
 
 
 async def _refuse(send: Send, error: HubError) -> None:

@@ -9,6 +9,7 @@ from agenthub.adapters.inbound.mcp.frames import members, notification, text
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import HubError, QuotaError, TimedOutError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.mcp_client import RawObject
@@ -38,7 +39,7 @@ class Listener:
     """One agent's stream or session, and what it wants to hear of.
 
     `subscription` is the JSON id of its `subscriptions/listen`, None for a legacy session.
-    `tell` must not block.
+    `tell` must not block. `end` closes its stream.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Listener:
         *,
         wants: frozenset[str] = LIST_CHANGES,
         subscription: bytes | None = None,
+        end: Callable[[], None] | None = None,
     ) -> None:
+        self.end = end
         self.view = view
         self.era = era
         self.wants = wants
@@ -99,6 +102,12 @@ class Listening:
         targets = [self._forget(listener, uri) for uri in list(listener.watched)]
         if targets:
             self._crew.start(self._end_watches(targets))
+
+    def end_where(self, is_over: Callable[[Principal], bool]) -> None:
+        """End the subscriptions of principals that may no longer have them."""
+        for listener in list(self._listeners):
+            if listener.end is not None and is_over(listener.view.principal):
+                listener.end()
 
     async def watch(self, listener: Listener, view: View, uri: str) -> None:
         """Tell `listener` of changes of a resource that `view` shows. Idempotent.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -74,6 +74,7 @@ class Visit:
     headers: Iterable[tuple[bytes, bytes]]
     message: Request
     exchange: Exchange
+    withdrawal: Withdrawal = field(default_factory=Withdrawal)
     version: str = MODERN
 
     @property
@@ -113,10 +114,9 @@ class ModernDesk:
 
     async def serve(self, visit: Visit) -> None:
         """Do one request and answer it. When the agent hangs up, the request is cancelled."""
-        withdrawal = Withdrawal()
         try:
-            async with withdrawal:
-                visit.exchange.on_gone(withdrawal)
+            async with visit.withdrawal:
+                visit.exchange.on_gone(visit.withdrawal)
                 answer = await self._answer(visit)
         except CancelledByCallerError:
             await visit.exchange.drop()
@@ -276,6 +276,7 @@ class ModernDesk:
             held.append,
             wants=frozenset(_LIST_FLAGS[name] for name in flags),
             subscription=subscription,
+            end=visit.withdrawal,
         )
         self._listening.join(listener)
         try:

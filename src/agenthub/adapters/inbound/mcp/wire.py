@@ -49,6 +49,7 @@ class Limits:
     session_idle_s: float = 1800.0
     max_sessions: int = 10_000
     park_ttl_s: float = 600.0
+    sweep_every_s: float = 15.0
 
 
 @dataclass(slots=True)
@@ -73,9 +74,9 @@ class Call:
                 case b"accept":
                     self.accept = value
                 case b"mcp-session-id":
-                    self.session_id = value
+                    self.session_id = value.strip()
                 case b"mcp-protocol-version":
-                    self.version = value
+                    self.version = value.strip()
                 case _:
                     pass
 

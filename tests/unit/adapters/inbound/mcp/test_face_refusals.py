@@ -1,6 +1,8 @@
 """What is no MCP request gets a precise answer, and nothing is carried out."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from agenthub.adapters.inbound.mcp.face import Route, route_of
 from agenthub.adapters.inbound.mcp.wire import Limits
 from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.identity import OWNER
 from tests.unit.adapters.inbound.mcp.world import World
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +106,26 @@ async def test_only_the_servers_of_the_path_are_called(world: World) -> None:
     assert foreign["error"]["code"] == -32602
     assert "result" in own or "isError" in json.dumps(own)
     assert len(world.client.requests) == 1
+
+
+@pytest.mark.parametrize("why", ["revoked", "expired"])
+async def test_open_streams_end_with_their_key(why: str) -> None:
+    async with World(Limits(sweep_every_s=0.01)) as world:
+        ends_at = world.clock.now() + timedelta(seconds=60)
+        key = replace(OWNER, subject="key-1", expires_at=ends_at if why == "expired" else None)
+        old = (await world.legacy(principal=key)).listen()
+        new = world.modern("subscriptions/listen", {"notifications": {}}, principal=key)
+        kept = (await world.legacy()).listen()
+        for stream in (old, new, kept):
+            await stream.begun()
+        await new.message()
+
+        if why == "revoked":
+            world.revoked.add("key-1")
+        else:
+            world.clock.move(60)
+
+        assert await old.is_over()
+        assert await new.is_over()
+        assert kept.task is not None
+        assert not kept.task.done()

@@ -49,6 +49,7 @@ class World:
     def __init__(self, limits: Limits | None = None) -> None:
         self.client = FakeMcpClient()
         self.clock = SteppedClock()
+        self.revoked: set[str] = set()
         self.directory = Directory()
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.client.attach(self.catalog)
@@ -60,6 +61,7 @@ class World:
             clock=self.clock,
             chance=CountingChance(),
             limits=limits or Limits(),
+            is_current=lambda principal: principal.subject not in self.revoked,
         )
         self._ids = itertools.count(1)
         self.group = asyncio.TaskGroup()
