@@ -1,0 +1,107 @@
+"""Turns what happens at the servers into stored events, without holding the servers up."""
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Self
+
+from agenthub.domain.entities.catalog.listing import ItemKind
+from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
+from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.event import CatalogChanged, DomainEvent, ServerStatusChanged
+from agenthub.domain.exceptions import HubError
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
+from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+
+RETRY_S = 1.0
+MAX_WAITING = 10_000
+
+_logger = logging.getLogger(__name__)
+
+
+class Announcer(McpListener):
+    """A resident with one writing task. Equal news that follow each other are told once."""
+
+    def __init__(self, *, client: McpClient, clock: Clock, uow: UnitOfWork) -> None:
+        self._client = client
+        self._clock = clock
+        self._uow = uow
+        self._waiting: list[DomainEvent] = []
+        self._status: dict[str, tuple[str, str | None]] = {}
+        self._news = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._writer = self._tasks.create_task(self._write_on(), name="announcer")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
+        news = (state.status.value, state.last_error)
+        if self._status.get(endpoint.id) == news:
+            return
+        self._status[endpoint.id] = news
+        self._say(
+            ServerStatusChanged(
+                workspace=endpoint.workspace,
+                at=self._clock.now(),
+                endpoint_id=endpoint.id,
+                server=endpoint.name,
+                status=state.status.value,
+                detail=state.last_error,
+            )
+        )
+
+    def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
+        self._say(
+            CatalogChanged(
+                workspace=endpoint.workspace,
+                at=self._clock.now(),
+                server=endpoint.name,
+                kinds=tuple(kind.value for kind in kinds),
+                counts=self._client.catalog(endpoint.id, Era.MODERN).counts(),
+            )
+        )
+
+    def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
+        """Changes of single resources go to those who subscribed, not into the feed."""
+
+    def _say(self, event: DomainEvent) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.pop(0)
+        self._waiting.append(event)
+        self._news.set()
+
+    async def _write_on(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                batch = self._waiting[:]
+                if await self._store(batch):
+                    del self._waiting[: len(batch)]
+                else:
+                    await asyncio.sleep(RETRY_S)
+
+    async def _store(self, batch: list[DomainEvent]) -> bool:
+        try:
+            async with self._uow.begin(OWNER) as tx:
+                for event in batch:
+                    tx.emit(event)
+                await tx.commit()
+        except HubError:
+            _logger.exception("events could not be stored; trying again")
+            return False
+        return True

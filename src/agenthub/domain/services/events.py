@@ -1,0 +1,115 @@
+"""The event feed: replay of what was missed, then everything as it happens."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from agenthub.domain.entities.identity import OWNER, Principal, Scope
+from agenthub.domain.event import StoredEvent
+from agenthub.domain.exceptions import HubError
+from agenthub.domain.ports.outbound.event_bus import EventBus
+from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+
+PAGE = 500
+PRUNE_EVERY_S = 3_600.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events behind `after` are no longer kept: the reader must read the state anew."""
+
+    after: int
+
+
+class EventService:
+    """The stored rows are the truth; the bus only says that there are new ones."""
+
+    def __init__(self, *, bus: EventBus, keep: int, uow: UnitOfWork) -> None:
+        self._bus = bus
+        self._keep = keep
+        self._uow = uow
+
+    async def follow(
+        self, principal: Principal, after: int | None
+    ) -> AsyncGenerator[StoredEvent | Gap]:
+        """Give the events behind `after` (None: from now on), then each new one, without end.
+
+        None is lost or given twice. A slow reader costs no memory: it reads from the store.
+        Raises DeniedError.
+        """
+        principal.require(Scope.HUB_READ)
+        news = asyncio.Event()
+        recent: deque[StoredEvent] = deque(maxlen=PAGE)
+
+        def hear(events: list[StoredEvent]) -> None:
+            recent.extend(event for event in events if event.workspace == principal.workspace)
+            news.set()
+
+        end = self._bus.listen(hear)
+        try:
+            async for event in self._from(principal, after, news, recent):
+                yield event
+        finally:
+            end()
+
+    async def _from(
+        self,
+        principal: Principal,
+        after: int | None,
+        news: asyncio.Event,
+        recent: deque[StoredEvent],
+    ) -> AsyncGenerator[StoredEvent | Gap]:
+        last = await self._last_id(principal)
+        seen = last if after is None else min(after, last)
+        page = await self._page(principal, seen)
+        if after is not None and page and page[0].id > seen + 1 and await self._is_pruned(seen):
+            yield Gap(seen)
+        while True:
+            for event in page:
+                seen = event.id
+                yield event
+            if len(page) < PAGE:
+                await news.wait()
+                news.clear()
+            page = _joined(recent, seen) or await self._page(principal, seen)
+
+    async def prune(self) -> int:
+        """Drop old events, in all that the owner sees; say how many."""
+        async with self._uow.begin(OWNER) as tx:
+            dropped = await tx.events.prune(keep=self._keep)
+            await tx.commit()
+        return dropped
+
+    async def keep_pruned(self) -> None:
+        """Prune now and then, for ever; a failure is logged and tried again."""
+        while True:
+            try:
+                await self.prune()
+            except HubError:
+                _logger.exception("the event feed could not be pruned")
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _last_id(self, principal: Principal) -> int:
+        async with self._uow.read(principal) as stored:
+            return await stored.events.last_id()
+
+    async def _page(self, principal: Principal, after: int) -> list[StoredEvent]:
+        async with self._uow.read(principal) as stored:
+            return await stored.events.after(after, limit=PAGE)
+
+    async def _is_pruned(self, after: int) -> bool:
+        """Say whether the oldest kept event is younger than the reader's last one."""
+        async with self._uow.read(OWNER) as stored:
+            first = await stored.events.after(0, limit=1)
+        return bool(first) and first[0].id > after + 1
+
+
+def _joined(recent: deque[StoredEvent], seen: int) -> list[StoredEvent]:
+    """Take what the bus brought, if it joins on to what was seen; else the store must be read."""
+    fresh = [event for event in recent if event.id > seen]
+    recent.clear()
+    return fresh if fresh and fresh[0].id == seen + 1 else []
