@@ -1,5 +1,6 @@
 """Errors as agents of each era get them (docs/reference/errors.md)."""
 
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -139,5 +140,5 @@ _NEXT = {
 def _when(error: HubError) -> str:
     """Name the next step."""
     if error.retry_after_s is not None:
-        return f" Try again in {error.retry_after_s:.0f} s or later."
+        return f" Try again in {ceil(error.retry_after_s)} s or later."
     return _NEXT[error.kind]
