@@ -1,0 +1,125 @@
+"""A stdio server that crashes, hangs, floods or is killed harms nobody else and starts anew."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.chaos.park import RECOVERS_WITHIN_S, bounded_memory, fault_strikes_alone, recovers
+from tests.support.fault_mcp import Eras
+from tests.support.fault_stdio import FaultyStdio, StdioFault
+from tests.support.faults import McpUpstream
+from tests.support.hub_process import HubProcess
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.slow]
+
+GONE_WITHIN_S = 10.0
+"""Closing the input, then SIGTERM, then SIGKILL, with some seconds of grace for each."""
+
+
+@pytest.fixture(scope="module")
+def hub(
+    uncounted: None, make_hub: Callable[[], HubProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[HubProcess]:
+    with ExitStack() as stack:
+        old = stack.enter_context(McpUpstream(Eras.LEGACY))
+        new = stack.enter_context(McpUpstream(Eras.MODERN))
+        hub = stack.enter_context(make_hub())
+        hub.register_http("well-old", old.url)
+        hub.register_http("well-new", new.url)
+        hub.register("well-stdio", FaultyStdio(tmp_path_factory.mktemp("stdio")).transport)
+        yield hub
+
+
+@pytest.fixture
+def ill(hub: HubProcess, tmp_path: Path) -> Generator[FaultyStdio]:
+    """A registered stdio server, healthy at first, unregistered and ended afterwards."""
+    server = FaultyStdio(tmp_path, Eras.LEGACY)
+    hub.register("ill", server.transport)
+    try:
+        yield server
+        hub.unregister("ill")
+    finally:
+        server.end_all()
+
+
+CODES = {
+    StdioFault.CRASH: {"server_unavailable"},
+    StdioFault.CRASH_LEAVING_CHILD: {"server_unavailable"},
+    StdioFault.HANG: {"server_timeout"},
+    StdioFault.FLOOD: {"server_timeout", "server_bad_message"},
+    StdioFault.BAD_UTF8: {"server_timeout", "server_bad_message"},
+}
+
+
+@pytest.mark.parametrize("fault", CODES)
+async def test_fault_strikes_its_own_calls_only_and_passes(
+    hub: HubProcess, ill: FaultyStdio, fault: StdioFault
+) -> None:
+    ill.plant(fault)
+    try:
+        with bounded_memory(hub):
+            refusals = await fault_strikes_alone(hub, ["ill__echo"])
+    finally:
+        ill.heal()
+    codes = {refusal.code for refusal in refusals}
+    assert codes <= CODES[fault] | {"server_unavailable"}, refusals
+    assert all("ill" in refusal.text for refusal in refusals)
+    await recovers(hub, ["ill__echo"])
+    await eventually(lambda: len(ill.processes()) == 1, within_s=GONE_WITHIN_S)
+
+
+async def test_banner_on_stdout_is_tolerated(hub: HubProcess, ill: FaultyStdio) -> None:
+    ill.plant(StdioFault.BANNER)
+    await recovers(hub, ["ill__echo"])
+
+
+async def test_killed_process_is_started_again(hub: HubProcess, ill: FaultyStdio) -> None:
+    [first] = ill.processes()
+    first.kill()
+    await recovers(hub, ["ill__echo"])
+    [second] = ill.processes()
+    assert second.pid != first.pid
+
+
+async def test_server_that_exits_at_start_is_tried_until_it_stays(
+    hub: HubProcess, ill: FaultyStdio
+) -> None:
+    ill.plant(StdioFault.EXIT_AT_START)
+    for process in ill.processes():
+        process.kill()
+
+    def says_why() -> bool:
+        record = hub.rest("GET", "/api/mcp/servers/ill").body
+        assert record["status"] == "unreachable", record
+        assert "no configuration" in record["last_error"], record
+        return True
+
+    await eventually(says_why, within_s=RECOVERS_WITHIN_S)
+    ill.heal()
+    await recovers(hub, ["ill__echo"])
+
+
+@pytest.mark.parametrize(
+    "fault", [StdioFault.STUBBORN, StdioFault.GRANDCHILD, StdioFault.STUBBORN_FAMILY]
+)
+async def test_removed_server_leaves_no_process(
+    hub: HubProcess, tmp_path: Path, fault: StdioFault
+) -> None:
+    server = FaultyStdio(tmp_path)
+    server.plant(fault)
+    try:
+        hub.register("unruly", server.transport)
+        assert server.processes()
+        hub.unregister("unruly")
+        await eventually(lambda: not server.processes(), within_s=GONE_WITHIN_S)
+    finally:
+        server.end_all()
+
+
+def test_no_child_of_the_hub_is_left_unreaped(hub: HubProcess, ill: FaultyStdio) -> None:
+    children = psutil.Process(hub.pid).children()
+    assert [c for c in children if c.status() == psutil.STATUS_ZOMBIE] == []
