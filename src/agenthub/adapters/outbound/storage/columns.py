@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Integer, MetaData, String
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.types import TypeDecorator
 
 from agenthub.domain.exceptions import InvalidError
@@ -13,6 +14,13 @@ REVISION = "0001"
 """The newest migration; known here so that a start that needs none does not load Alembic."""
 
 METADATA = MetaData()
+
+
+class UnstorableTextError(InvalidError, DontWrapMixin):
+    """An InvalidError that SQLAlchemy lets through as it is."""
+
+    def __init__(self) -> None:
+        super().__init__("The text holds a NUL character or a lone surrogate.", code="invalid_text")
 
 
 class Text(TypeDecorator[str]):
@@ -31,9 +39,7 @@ class Text(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is not None and not is_storable(value):
-            raise InvalidError(
-                "The text holds a NUL character or a lone surrogate.", code="invalid_text"
-            )
+            raise UnstorableTextError
         return value
 
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from sqlalchemy import UniqueConstraint
-from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agenthub.adapters.outbound.storage.columns import METADATA
-from agenthub.domain.exceptions import ConflictError, HubError, UnavailableError
+from agenthub.domain.exceptions import ConflictError, UnavailableError
 
 _logger = logging.getLogger(__name__)
 
@@ -38,11 +38,6 @@ def translated() -> Generator[None]:
             raise busy() from error
         _logger.warning("The database failed: %s", reason)
         raise unavailable(reason) from error
-    except StatementError as error:
-        # SQLAlchemy wraps what a column type raises.
-        if isinstance(error.orig, HubError):
-            raise error.orig from None
-        raise
 
 
 @asynccontextmanager

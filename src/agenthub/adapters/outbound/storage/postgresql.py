@@ -24,8 +24,10 @@ _connect: Callable[..., Awaitable[Any]] = asyncpg.connect  # pyright: ignore[rep
 
 
 def engines(dsn: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """Make the writing and the reading engine."""
-    reader = _engine(dsn, size=_READERS).execution_options(postgresql_readonly=True)
+    """Make the writing and the reading engine. A reader sees one moment, as in SQLite."""
+    reader = _engine(dsn, size=_READERS).execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
     return _engine(dsn, size=_WRITERS), reader
 
 

@@ -57,4 +57,7 @@ class UnitOfWork(ABC):
 
     @abstractmethod
     def read(self, principal: Principal) -> AbstractAsyncContextManager[Reading]:
-        """Look into the principal's workspace. Neither waits for writers nor holds them up."""
+        """Look at the principal's workspace as it is at this moment.
+
+        Neither waits for writers nor holds them up.
+        """
