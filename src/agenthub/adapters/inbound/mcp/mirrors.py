@@ -14,7 +14,6 @@ from typing import Any
 from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
 
 ANNOTATION = "x-mcp-header"
-MAX_SAFE_INTEGER = 2**53 - 1
 
 _TYPES = frozenset({"string", "integer", "boolean"})
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -30,7 +29,6 @@ class Mirror:
 
     header: bytes
     path: tuple[str, ...]
-    type: str
 
     def value_in(self, arguments: Any) -> Any:
         """Give the argument's value, None where there is none."""
@@ -71,14 +69,6 @@ def decode_header(value: str) -> str | None:
         return None
 
 
-def encode_header(value: str) -> str:
-    """Write a value as header, in Base64 where plain text would not survive."""
-    looks_encoded = value.startswith("=?base64?") and value.endswith("?=")
-    if _PLAIN.fullmatch(value) and value == value.strip() and not looks_encoded:
-        return value
-    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
-
-
 def fault_in(tool: Mapping[str, Any]) -> str | None:
     """Say why modern HTTP agents would have to drop this tool; None for a sound one."""
     seen: set[str] = set()
@@ -90,7 +80,8 @@ def fault_in(tool: Mapping[str, Any]) -> str | None:
             return f"{ANNOTATION} stands where no chain of properties leads"
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             return f"{ANNOTATION} of {'.'.join(path)!r} is no header name"
-        if schema.get("type") not in _TYPES:
+        kind = schema.get("type")
+        if not isinstance(kind, str) or kind not in _TYPES:
             return f"{ANNOTATION} of {'.'.join(path)!r} needs a string, integer or boolean"
         if name.lower() in seen:
             return f"{ANNOTATION} {name!r} is used twice"
@@ -123,7 +114,7 @@ def _mirrors(key: _ByIdentity) -> tuple[Mirror, ...]:
     if fault_in(key.tool) is not None:
         return ()
     return tuple(
-        Mirror(b"mcp-param-" + schema[ANNOTATION].lower().encode(), path, schema["type"])
+        Mirror(b"mcp-param-" + schema[ANNOTATION].lower().encode(), path)
         for path, schema in _schemas(key.tool.get("inputSchema"))
         if path and ANNOTATION in schema
     )

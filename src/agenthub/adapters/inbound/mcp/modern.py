@@ -115,8 +115,6 @@ def _require(
     value = sent.get(header)
     if value is None:
         raise _mismatch(request, f"{_shown(header)} header is missing")
-    if value == expected and not value.startswith("=?"):
-        return
     decoded = decode_header(value) if may_be_encoded else value
     if decoded != expected:
         raise _mismatch(request, f"{_shown(header)} header value {value!r} does not match the body")

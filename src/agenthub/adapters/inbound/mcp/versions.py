@@ -63,11 +63,6 @@ def has_completions_capability(version: str) -> bool:
     return version >= "2025-03-26"
 
 
-def has_batches(version: str) -> bool:
-    """Only 2025-03-26 knows batches. The hub takes none; single messages say the same."""
-    return version == "2025-03-26"
-
-
 def has_resource_links(version: str) -> bool:
     return version >= "2025-06-18"
 

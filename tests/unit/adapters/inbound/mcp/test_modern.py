@@ -139,6 +139,10 @@ def test_a_header_sent_twice_is_a_mismatch(header: bytes) -> None:
     assert refused(call(), twice).code == -32020
 
 
+def test_a_name_with_other_characters_must_be_encoded() -> None:
+    assert refused(call("r\xfcn"), headers(mcp_name="r\xfcn")).code == -32020
+
+
 def test_an_unknown_revision_is_named_after_the_mismatches() -> None:
     meta = {**META, f"{PREFIX}protocolVersion": "2031-01-01"}
     assert refused(call(meta=meta), headers()).code == -32020
