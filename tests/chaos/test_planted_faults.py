@@ -18,8 +18,8 @@ from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.chaos
 
-DISCOVER = {"jsonrpc": "2.0", "id": 2, "method": "ping", "params": {}}
-CALL = {
+PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 2, "method": "ping", "params": {}}
+CALL: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 5,
     "method": "tools/call",
@@ -44,8 +44,8 @@ async def test_honest_upstream_serves_agents_of_both_eras(upstream: FaultyUpstre
 @pytest.mark.parametrize("eras", [Eras.LEGACY, Eras.MODERN])
 async def test_upstream_of_one_era_refuses_the_other(eras: Eras) -> None:
     with McpUpstream(eras) as server:
-        legacy = await status_of(server.url, DISCOVER, {})
-        modern = await status_of(server.url, DISCOVER, {"MCP-Protocol-Version": "2026-07-28"})
+        legacy = await status_of(server.url, PING, {})
+        modern = await status_of(server.url, PING, {"MCP-Protocol-Version": "2026-07-28"})
     assert (legacy == 200) == (eras is Eras.LEGACY)
     assert (modern != 400) == (eras is Eras.MODERN)
 
@@ -62,9 +62,9 @@ STATUSES = {
 @pytest.mark.parametrize("fault", STATUSES)
 async def test_status_faults_have_their_status(upstream: FaultyUpstream, fault: HttpFault) -> None:
     upstream.plant(fault)
-    assert await status_of(upstream.url, DISCOVER, {}) == STATUSES[fault]
+    assert await status_of(upstream.url, PING, {}) == STATUSES[fault]
     upstream.heal()
-    assert await status_of(upstream.url, DISCOVER, {}) == 200
+    assert await status_of(upstream.url, PING, {}) == 200
 
 
 BROKEN = {
@@ -81,7 +81,7 @@ BROKEN = {
 async def test_broken_lines_break_the_request(upstream: FaultyUpstream, fault: Fault) -> None:
     upstream.plant(fault)
     with pytest.raises(BROKEN[fault]):
-        await status_of(upstream.url, DISCOVER, {}, timeout_s=0.5)
+        await status_of(upstream.url, PING, {}, timeout_s=0.5)
 
 
 @pytest.mark.parametrize("fault", [HttpFault.FLOOD, HttpFault.ENDLESS_SSE])
@@ -151,7 +151,7 @@ async def test_crashing_stdio_server_ends_without_an_answer(stdio: FaultyStdio) 
 async def test_stubborn_family_outlives_its_input_and_sigterm(stdio: FaultyStdio) -> None:
     stdio.plant(StdioFault.STUBBORN_FAMILY)
     process = await started(stdio)
-    assert await asked(process, DISCOVER)
+    assert await asked(process, PING)
     assert process.stdin is not None
     process.stdin.close()
     process.terminate()

@@ -177,7 +177,8 @@ def failure_of(message: Json) -> tuple[str, str]:
     """Code and text of the hub's refusal of a call, as a result or as a JSON-RPC error."""
     error = message.get("error")
     if error is not None:
-        return str((error.get("data") or {}).get("code", error["code"])), error["message"]
+        data: Json = error.get("data") or {}
+        return str(data.get("code", error["code"])), error["message"]
     result = message["result"]
     assert result.get("isError"), f"the call succeeded: {str(message)[:300]}"
     code = result.get("_meta", {}).get("agenthub/error", {}).get("code", "")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import zlib
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
@@ -40,12 +41,22 @@ class HttpFault(StrEnum):
     WRONG_ID = "wrong-id"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is the same for every request."""
+
+    status: int
+    body: bytes
+    headers: tuple[str, ...]
+    content_type: str = "text/plain"
+
+
 _RETRY = f"Retry-After: {RETRY_AFTER_S}"
 _REFUSALS = {
-    HttpFault.HTML: (200, "text/html", b"<!doctype html><h1>It works</h1>"),
-    HttpFault.TOO_MANY: (429, "text/plain", b"slow down", _RETRY),
-    HttpFault.UNAVAILABLE: (503, "text/plain", b"back soon", _RETRY),
-    HttpFault.UNAUTHORIZED: (401, "text/plain", b"who are you?", "WWW-Authenticate: Bearer"),
+    HttpFault.HTML: Refusal(200, b"<!doctype html><h1>It works</h1>", (), "text/html"),
+    HttpFault.TOO_MANY: Refusal(429, b"slow down", (_RETRY,)),
+    HttpFault.UNAVAILABLE: Refusal(503, b"back soon", (_RETRY,)),
+    HttpFault.UNAUTHORIZED: Refusal(401, b"who are you?", ("WWW-Authenticate: Bearer",)),
 }
 
 
@@ -74,7 +85,8 @@ async def respond(
         case HttpFault.WRONG_ID:
             _write(writer, 200, "application/json", _json(_for_somebody_else(exchange, eras)))
         case _:
-            _write(writer, *_REFUSALS[fault])
+            said = _REFUSALS[fault]
+            _write(writer, said.status, said.content_type, said.body, *said.headers)
 
 
 async def _honest(reply: Reply, exchange: Exchange, writer: asyncio.StreamWriter) -> None:

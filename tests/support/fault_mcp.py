@@ -49,7 +49,7 @@ class Exchange:
         pairs = (line.partition(":") for line in lines if line)
         headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        message = json.loads(body) if body else {}
+        message: Json = json.loads(body) if body else {}
         return cls(first.split(" ")[0], headers, message)
 
     @property

@@ -87,7 +87,7 @@ class FaultyServer:
         method, number = message.get("method", ""), message.get("id")
         if number is None:
             return
-        params = message.get("params") or {}
+        params: dict[str, Any] = message.get("params") or {}
         is_modern = VERSION_META in (params.get("_meta") or {})
         if self.mode() == "hang":
             return
