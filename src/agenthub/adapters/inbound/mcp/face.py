@@ -32,7 +32,7 @@ from agenthub.adapters.inbound.mcp.streams import (
     send_json,
 )
 from agenthub.adapters.inbound.mcp.versions import LATEST_LEGACY
-from agenthub.adapters.inbound.mcp.wire import Call, Limits, RefusedBodyError, Wire
+from agenthub.adapters.inbound.mcp.wire import Call, Limits, RefusedRequestError, Wire
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import ErrorKind, HubError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
@@ -165,7 +165,7 @@ class McpFace:
         route = route_of(scope["path"])
         try:
             if route is None:
-                raise RefusedBodyError(HTTPStatus.NOT_FOUND, "There is no such MCP path.")
+                raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such MCP path.")
             principal: Principal = scope[PRINCIPAL]
             call = Call(route.path, self._view(route, principal), scope, receive, send)
             await self._dispatch(route, call)
@@ -207,7 +207,7 @@ class McpFace:
             await _refuse_method(call.send, b"POST")
             return
         if not call.may_stream:
-            raise RefusedBodyError(HTTPStatus.NOT_ACCEPTABLE, "Accept must admit an event stream.")
+            raise RefusedRequestError(HTTPStatus.NOT_ACCEPTABLE, "Accept must admit an event stream.")
         session = self._wire.session(call, call.session_id.decode("latin-1"))
         stream = EventStream(call.send, keep_alive_s=self._keep_alive_s)
         session.attach(stream)
@@ -248,7 +248,7 @@ async def _refuse(send: Send, error: HubError) -> None:
     headers: tuple[Header, ...] = ()
     if error.retry_after_s is not None:
         headers = ((b"retry-after", b"%d" % max(1, round(error.retry_after_s))),)
-    if isinstance(error, RefusedBodyError):
+    if isinstance(error, RefusedRequestError):
         status, facts = error.status, (INVALID_REQUEST, error.message, {"code": error.code})
     else:
         status = _STATUS_OF.get(error.kind, HTTPStatus.BAD_REQUEST)

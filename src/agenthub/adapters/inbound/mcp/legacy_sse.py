@@ -78,7 +78,7 @@ class LegacySse:
     async def post(self, call: Call) -> None:
         """Take one message; what it leads to goes out on the stream.
 
-        Raises NotFoundError, FaultyMessageError and RefusedBodyError.
+        Raises NotFoundError, FaultyMessageError and RefusedRequestError.
         """
         query = parse_qs(call.scope["query_string"].decode("latin-1"))
         session = self._wire.session(call, query.get("session_id", [""])[0])

@@ -32,7 +32,7 @@ from agenthub.adapters.inbound.mcp.versions import (
     MODERN,
     UNSUPPORTED_VERSION,
 )
-from agenthub.domain.exceptions import HubError, RpcError
+from agenthub.domain.exceptions import ErrorKind, HubError, RpcError
 from agenthub.domain.services.catalog.views import View
 
 SESSION_HEADER = b"mcp-session-id"
@@ -192,10 +192,11 @@ def require_known_version(version: bytes | None) -> None:
         )
 
 
-class RefusedBodyError(HubError):
-    """A body that is not even read. `status` is HTTP's."""
+class RefusedRequestError(HubError):
+    """A request that is not even read. `status` is HTTP's."""
 
-    code = "refused_body"
+    kind = ErrorKind.INVALID
+    code = "refused_request"
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -203,9 +204,9 @@ class RefusedBodyError(HubError):
 
 
 async def read_message(call: Call, limits: Limits) -> Message:
-    """Read and parse the body. Raises RefusedBodyError, FaultyMessageError."""
+    """Read and parse the body. Raises RefusedRequestError, FaultyMessageError."""
     if call.content_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise RefusedBodyError(415, "Send the message with Content-Type: application/json.")
+        raise RefusedRequestError(415, "Send the message with Content-Type: application/json.")
     return parse(await _read_body(call, limits))
 
 
@@ -234,12 +235,12 @@ async def _next_part(call: Call, timeout_s: float) -> Scope:
         async with asyncio.timeout(timeout_s):
             message = await call.receive()
     except TimeoutError as error:
-        raise RefusedBodyError(408, "The body did not arrive in time.") from error
+        raise RefusedRequestError(408, "The body did not arrive in time.") from error
     if message["type"] != "http.request":
-        raise RefusedBodyError(400, "The body broke off.")
+        raise RefusedRequestError(400, "The body broke off.")
     return message
 
 
 def _require_size(size_bytes: int, limits: Limits) -> None:
     if size_bytes > limits.max_body_bytes:
-        raise RefusedBodyError(413, f"A body may have {limits.max_body_bytes} bytes at most.")
+        raise RefusedRequestError(413, f"A body may have {limits.max_body_bytes} bytes at most.")
