@@ -23,7 +23,7 @@ class Visit:
         self._scope = scope
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         if body is not None:
-            self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
+            self.bring(body)
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
         self._text = b""
         self._is_over = False
@@ -35,6 +35,10 @@ class Visit:
     def start(self, group: asyncio.TaskGroup) -> "Visit":
         self.task = group.create_task(self._run())
         return self
+
+    def bring(self, body: bytes, *, more: bool = False) -> None:
+        """Let a part of the body arrive."""
+        self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": more})
 
     def hang_up(self) -> None:
         self._inbox.put_nowait({"type": "http.disconnect"})

@@ -1,0 +1,108 @@
+"""Who can be asked what, and which answers fit."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agenthub.adapters.inbound.mcp.asking import ELICIT, SAMPLE, fits, require_answerable
+from agenthub.domain.exceptions import UnanswerableError
+from agenthub.domain.ports.outbound.mcp_client import Question
+
+FORM_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "age": {"type": "integer"},
+        "ok": {"type": "boolean"},
+        "tags": {"type": "array"},
+        "any": {},
+    },
+    "required": ["name"],
+}
+
+
+def question(method: str, **params: Any) -> Question:
+    return Question("time", method, json.dumps(params).encode())
+
+
+FORM = question(ELICIT, requestedSchema=FORM_SCHEMA)
+URL = question(ELICIT, mode="url", url="https://x.test")
+PLAIN = question(SAMPLE, messages=[])
+WITH_TOOLS = question(SAMPLE, messages=[], tools=[])
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked"),
+    [
+        ({"elicitation": {}}, FORM),
+        ({"elicitation": {"form": {}}}, FORM),
+        ({"elicitation": {"form": {}, "url": {}}}, URL),
+        ({"sampling": {}}, PLAIN),
+        ({"sampling": {"tools": {}}}, WITH_TOOLS),
+    ],
+)
+def test_what_was_declared_is_asked(declared: dict[str, Any], asked: Question) -> None:
+    require_answerable(declared, asked)
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked", "missing"),
+    [
+        ({}, FORM, "elicitation"),
+        ({"elicitation": {}}, URL, "elicitation.url"),
+        ({"elicitation": {"url": {}}}, FORM, "elicitation.form"),
+        ({"elicitation": True}, FORM, "elicitation"),
+        ({}, PLAIN, "sampling"),
+        ({"sampling": {}}, WITH_TOOLS, "sampling.tools"),
+        ({"roots": {}}, question("roots/list"), "roots"),
+    ],
+)
+def test_what_was_not_declared_is_refused_by_name(
+    declared: dict[str, Any], asked: Question, missing: str
+) -> None:
+    with pytest.raises(UnanswerableError) as refusal:
+        require_answerable(declared, asked)
+
+    assert f"'{missing}'" in refusal.value.message
+    assert "'time'" in refusal.value.message
+
+
+def accept(**content: Any) -> dict[str, Any]:
+    return {"action": "accept", "content": content}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (FORM, accept(name="Ada")),
+        (FORM, accept(name="Ada", age=3, ok=True, tags=["a"], any=None, more=1)),
+        (FORM, {"action": "decline"}),
+        (FORM, {"action": "cancel", "content": None}),
+        (URL, {"action": "accept"}),
+        (question(ELICIT), accept(anything=1)),
+        (PLAIN, {"role": "assistant", "content": {}, "model": "m"}),
+    ],
+)
+def test_fitting_answers_are_taken(asked: Question, answer: Any) -> None:
+    assert fits(asked, json.dumps(answer).encode())
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (FORM, accept()),
+        (FORM, accept(name=1)),
+        (FORM, accept(name="Ada", age="old")),
+        (FORM, accept(name="Ada", age=True)),
+        (FORM, accept(name="Ada", ok="yes")),
+        (FORM, {"action": "accept"}),
+        (FORM, {"action": "perhaps"}),
+        (URL, {}),
+        (FORM, []),
+        (FORM, "accept"),
+        (PLAIN, {"role": "assistant"}),
+    ],
+)
+def test_answers_of_another_shape_are_not_taken(asked: Question, answer: Any) -> None:
+    assert not fits(asked, json.dumps(answer).encode())
