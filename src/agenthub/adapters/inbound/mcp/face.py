@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Self
 from urllib.parse import quote
 
 from agenthub.adapters.inbound.hub import Hub
+from agenthub.adapters.inbound.mcp.credentials import Credentials
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_REQUEST, FaultyMessageError
 from agenthub.adapters.inbound.mcp.faults import error_body, to_rpc_error
@@ -87,7 +87,7 @@ class McpFace:
     """An ASGI application for the MCP paths. A resident; the gate before it authenticates.
 
     `scope["agenthub.principal"]` is who asks. What outlives a request (sessions, streams) ends
-    soon after its principal's key expires or `is_current` denies it.
+    soon after its principal's key has expired or was revoked.
     """
 
     def __init__(
@@ -98,10 +98,7 @@ class McpFace:
         clock: Clock,
         chance: Chance,
         limits: Limits = Limits(),  # noqa: B008 - frozen
-        is_current: Callable[[Principal], bool] = lambda _: True,
     ) -> None:
-        self._clock = clock
-        self._is_current = is_current
         self._sweep_every_s = limits.sweep_every_s
         self._hub = hub
         self._crew = Crew()
@@ -131,6 +128,7 @@ class McpFace:
         self._wire = Wire(
             crew=self._crew, legacy=legacy, modern=modern, sessions=self._sessions, limits=limits
         )
+        self._credentials = Credentials(hub, clock)
         self._sse = LegacySse(
             crew=self._crew, desk=legacy, sessions=self._sessions, wire=self._wire, limits=limits
         )
@@ -207,7 +205,9 @@ class McpFace:
             await _refuse_method(call.send, b"POST")
             return
         if not call.may_stream:
-            raise RefusedRequestError(HTTPStatus.NOT_ACCEPTABLE, "Accept must admit an event stream.")
+            raise RefusedRequestError(
+                HTTPStatus.NOT_ACCEPTABLE, "Accept must admit an event stream."
+            )
         session = self._wire.session(call, call.session_id.decode("latin-1"))
         stream = EventStream(call.send, keep_alive_s=self._keep_alive_s)
         session.attach(stream)
@@ -228,19 +228,16 @@ class McpFace:
             self._listening.leave(session.listener)
 
     async def _sweep(self) -> None:
+        """End what is idle, and what belongs to keys that are no more."""
         while True:
             await asyncio.sleep(self._sweep_every_s)
             self._sessions.sweep()
+            holders = {session.principal for session in self._sessions}
+            over = await self._credentials.over(holders | self._listening.principals())
             for session in self._sessions:
-                if self._is_over(session.principal):
+                if session.principal in over:
                     self._sessions.close(session)
-            self._listening.end_where(self._is_over)
-
-    def _is_over(self, principal: Principal) -> bool:
-        expires_at = principal.expires_at
-        if expires_at is not None and expires_at <= self._clock.now():
-            return True
-        return not self._is_current(principal)
+            self._listening.end_of(over)
 
 
 async def _refuse(send: Send, error: HubError) -> None:

@@ -1,7 +1,7 @@
 """Who wants to hear of changes: lists and watched resources, told to agents of both eras."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.crew import Crew
@@ -103,10 +103,13 @@ class Listening:
         if targets:
             self._crew.start(self._end_watches(targets))
 
-    def end_where(self, is_over: Callable[[Principal], bool]) -> None:
-        """End the subscriptions of principals that may no longer have them."""
+    def principals(self) -> set[Principal]:
+        return {listener.view.principal for listener in self._listeners}
+
+    def end_of(self, principals: Container[Principal]) -> None:
+        """End the subscriptions that these hold."""
         for listener in list(self._listeners):
-            if listener.end is not None and is_over(listener.view.principal):
+            if listener.end is not None and listener.view.principal in principals:
                 listener.end()
 
     async def watch(self, listener: Listener, view: View, uri: str) -> None:

@@ -239,7 +239,7 @@ async def test_open_streams_end_with_their_key(why: str) -> None:
         await new.message()
 
         if why == "revoked":
-            world.revoked.add("key-1")
+            world.identity.revoked.add("key-1")
         else:
             world.clock.move(60)
 

@@ -13,12 +13,14 @@ from agenthub.adapters.inbound.mcp.sealing import Sealer
 from agenthub.adapters.inbound.mcp.wire import Limits
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.endpoints import Endpoint, Era, HttpTransport
-from agenthub.domain.entities.identity import OWNER, Principal
-from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId
+from agenthub.domain.entities.identity import ALL_SCOPES, OWNER, ApiKey, Principal, Scope
+from agenthub.domain.exceptions import NotFoundError
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, KeyId
 from agenthub.domain.ports.outbound.secrets import SealBrokenError, SecretBox
 from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.directory import Directory
+from agenthub.domain.services.identity import IdentityService
 from tests.fakes.mcp_client import READY, FakeMcpClient
 from tests.unit.adapters.inbound.mcp.asgi import Visit, http
 from tests.unit.adapters.inbound.mcp.ports import CountingChance, SteppedClock
@@ -43,25 +45,47 @@ class GlassBox(SecretBox):
         return plain
 
 
+class FakeIdentity(IdentityService):
+    """Knows every key that was not revoked."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    async def find(self, principal: Principal, key_id: str) -> ApiKey:
+        principal.require(Scope.ADMIN)
+        if key_id in self.revoked:
+            raise NotFoundError("There is no such key.")
+        return ApiKey(
+            id=KeyId(key_id),
+            workspace=principal.workspace,
+            name=key_id,
+            prefix="",
+            secret_sha256="",
+            scopes=ALL_SCOPES,
+            group=None,
+            created_at=AT,
+            expires_at=None,
+        )
+
+
 class World:
     """Enter it, add servers, then let agents talk."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.client = FakeMcpClient()
         self.clock = SteppedClock()
-        self.revoked: set[str] = set()
+        self.identity = FakeIdentity()
         self.directory = Directory()
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.client.attach(self.catalog)
         calls = CallService(catalog=self.catalog, client=self.client, call_timeout_s=5)
-        rest: dict[str, Any] = dict.fromkeys(("endpoints", "events", "groups", "identity"))
+        rest: dict[str, Any] = dict.fromkeys(("endpoints", "events", "groups"))
         self.face = McpFace(
-            hub=Hub(calls=calls, catalog=self.catalog, **rest),
+            hub=Hub(calls=calls, catalog=self.catalog, identity=self.identity, **rest),
             sealer=Sealer(GlassBox(), self.clock),
             clock=self.clock,
             chance=CountingChance(),
             limits=limits or Limits(),
-            is_current=lambda principal: principal.subject not in self.revoked,
         )
         self._ids = itertools.count(1)
         self.group = asyncio.TaskGroup()
