@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from agenthub.adapters.inbound.gate import PRINCIPAL, RefusedRequestError
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.credentials import Credentials
 from agenthub.adapters.inbound.mcp.crew import Crew
@@ -32,13 +33,11 @@ from agenthub.adapters.inbound.mcp.streams import (
     send_json,
 )
 from agenthub.adapters.inbound.mcp.versions import LATEST_LEGACY
-from agenthub.adapters.inbound.mcp.wire import Call, Limits, RefusedRequestError, Wire
+from agenthub.adapters.inbound.mcp.wire import Call, Limits, Wire
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import ErrorKind, HubError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.services.catalog.views import View
-
-PRINCIPAL = "agenthub.principal"
 
 _PATH = re.compile(
     r"(?:/groups/(?P<group>[^/]+)|/servers/(?P<server>[^/]+))?/(?P<last>mcp|sse|sse/messages)"
@@ -163,7 +162,9 @@ class McpFace:
         route = route_of(scope["path"])
         try:
             if route is None:
-                raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such MCP path.")
+                raise RefusedRequestError(
+                    HTTPStatus.NOT_FOUND, "not_found", "There is no such MCP path."
+                )
             principal: Principal = scope[PRINCIPAL]
             call = Call(route.path, self._view(route, principal), scope, receive, send)
             await self._dispatch(route, call)
@@ -242,7 +243,7 @@ class McpFace:
 
 async def _refuse(send: Send, error: HubError) -> None:
     """Refuse a whole HTTP request, in the words of JSON-RPC: agents read nothing else."""
-    headers: tuple[Header, ...] = ()
+    headers: tuple[Header, ...] = error.headers if isinstance(error, RefusedRequestError) else ()
     if error.retry_after_s is not None:
         headers = ((b"retry-after", b"%d" % max(1, round(error.retry_after_s))),)
     if isinstance(error, RefusedRequestError):

@@ -1,8 +1,9 @@
 """POST to an MCP path: the hot path of the hub. One parse, and bytes through where possible."""
 
-import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 
+from agenthub.adapters.inbound.gate import RefusedRequestError, read_body
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_REQUEST,
@@ -32,7 +33,7 @@ from agenthub.adapters.inbound.mcp.versions import (
     MODERN,
     UNSUPPORTED_VERSION,
 )
-from agenthub.domain.exceptions import ErrorKind, HubError, RpcError
+from agenthub.domain.exceptions import RpcError
 from agenthub.domain.services.catalog.views import View
 
 SESSION_HEADER = b"mcp-session-id"
@@ -192,55 +193,10 @@ def require_known_version(version: bytes | None) -> None:
         )
 
 
-class RefusedRequestError(HubError):
-    """A request that is not even read. `status` is HTTP's."""
-
-    kind = ErrorKind.INVALID
-    code = "refused_request"
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 async def read_message(call: Call, limits: Limits) -> Message:
     """Read and parse the body. Raises RefusedRequestError, FaultyMessageError."""
     if call.content_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise RefusedRequestError(415, "Send the message with Content-Type: application/json.")
-    return parse(await _read_body(call, limits))
-
-
-async def _read_body(call: Call, limits: Limits) -> bytes:
-    first = await _next_part(call, limits.body_timeout_s)
-    body: bytes = first.get("body", b"")
-    if not first.get("more_body", False):
-        _require_size(len(body), limits)
-        return body
-    parts = [body]
-    size = len(body)
-    deadline = asyncio.get_running_loop().time() + limits.body_timeout_s
-    while True:
-        _require_size(size, limits)
-        left_s = deadline - asyncio.get_running_loop().time()
-        part = await _next_part(call, left_s)
-        parts.append(part.get("body", b""))
-        size += len(parts[-1])
-        if not part.get("more_body", False):
-            _require_size(size, limits)
-            return b"".join(parts)
-
-
-async def _next_part(call: Call, timeout_s: float) -> Scope:
-    try:
-        async with asyncio.timeout(timeout_s):
-            message = await call.receive()
-    except TimeoutError as error:
-        raise RefusedRequestError(408, "The body did not arrive in time.") from error
-    if message["type"] != "http.request":
-        raise RefusedRequestError(400, "The body broke off.")
-    return message
-
-
-def _require_size(size_bytes: int, limits: Limits) -> None:
-    if size_bytes > limits.max_body_bytes:
-        raise RefusedRequestError(413, f"A body may have {limits.max_body_bytes} bytes at most.")
+        text = "Send the message with Content-Type: application/json."
+        raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
+    body = await read_body(call.receive, call.scope, limits.max_body_bytes, limits.body_timeout_s)
+    return parse(body)
