@@ -35,7 +35,7 @@ from agenthub.adapters.inbound.mcp.streams import (
 from agenthub.adapters.inbound.mcp.versions import LATEST_LEGACY
 from agenthub.adapters.inbound.mcp.wire import Call, Limits, Wire
 from agenthub.domain.entities.identity import Principal
-from agenthub.domain.exceptions import ErrorKind, HubError
+from agenthub.domain.exceptions import ErrorKind, HubError, NotFoundError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.services.catalog.views import View
 
@@ -162,9 +162,7 @@ class McpFace:
         route = route_of(scope["path"])
         try:
             if route is None:
-                raise RefusedRequestError(
-                    HTTPStatus.NOT_FOUND, "not_found", "There is no such MCP path."
-                )
+                raise NotFoundError("There is no such MCP path.")
             principal: Principal = scope[PRINCIPAL]
             call = Call(route.path, self._view(route, principal), scope, receive, send)
             await self._dispatch(route, call)
@@ -207,7 +205,9 @@ class McpFace:
             return
         if not call.may_stream:
             raise RefusedRequestError(
-                HTTPStatus.NOT_ACCEPTABLE, "Accept must admit an event stream."
+                HTTPStatus.NOT_ACCEPTABLE,
+                code="not_acceptable",
+                message="A stream needs an Accept that admits text/event-stream.",
             )
         session = self._wire.session(call, call.session_id.decode("latin-1"))
         stream = EventStream(call.send, keep_alive_s=self._keep_alive_s)

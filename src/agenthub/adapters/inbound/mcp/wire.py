@@ -196,7 +196,10 @@ def require_known_version(version: bytes | None) -> None:
 async def read_message(call: Call, limits: Limits) -> Message:
     """Read and parse the body. Raises RefusedRequestError, FaultyMessageError."""
     if call.content_type.partition(b";")[0].strip().lower() != b"application/json":
-        text = "Send the message with Content-Type: application/json."
-        raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
+        raise RefusedRequestError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            code="unsupported_media_type",
+            message="Send the message with Content-Type: application/json.",
+        )
     body = await read_body(call.receive, call.scope, limits.max_body_bytes, limits.body_timeout_s)
     return parse(body)
