@@ -2,12 +2,12 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.support.waiting import soon
-from tests.unit.adapters.inbound.mcp.ports import CountingChance, SteppedClock
 
 from agenthub.adapters.inbound.mcp.sessions import LegacySession, SessionTable
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import NotFoundError, QuotaError, RpcError, UnanswerableError
+from tests.support.waiting import soon
+from tests.unit.adapters.inbound.mcp.ports import CountingChance, SteppedClock
 
 pytestmark = pytest.mark.anyio
 STRANGER = replace(OWNER, subject="key-2")

@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.waiting import soon
 
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.streams import (
@@ -13,6 +12,7 @@ from agenthub.adapters.inbound.mcp.streams import (
     frame,
     run_until_hung_up,
 )
+from tests.support.waiting import soon
 
 pytestmark = pytest.mark.anyio
 
