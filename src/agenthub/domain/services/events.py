@@ -5,6 +5,8 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.event import StoredEvent
@@ -26,12 +28,32 @@ class Gap:
 
 
 class EventService:
-    """The stored rows are the truth; the bus only says that there are new ones."""
+    """The stored rows are the truth; the bus only says that there are new ones.
+
+    A resident: while it lives, old events are dropped now and then.
+    """
 
     def __init__(self, *, bus: EventBus, keep: int, uow: UnitOfWork) -> None:
         self._bus = bus
         self._keep = keep
         self._uow = uow
+        self._tasks = asyncio.TaskGroup()
+        self._pruner: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._pruner = self._tasks.create_task(self._keep_pruned(), name="event-pruner")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pruner is not None:
+            self._pruner.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
 
     async def follow(
         self, principal: Principal, after: int | None
@@ -84,8 +106,7 @@ class EventService:
             await tx.commit()
         return dropped
 
-    async def keep_pruned(self) -> None:
-        """Prune now and then, for ever; a failure is logged and tried again."""
+    async def _keep_pruned(self) -> None:
         while True:
             try:
                 await self.prune()

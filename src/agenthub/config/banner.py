@@ -1,0 +1,35 @@
+"""What a person reads when the hub is ready."""
+
+import json
+
+
+def banner(address: str, token: str) -> str:
+    """Give the links, and a client configuration that can be pasted as it is."""
+    hub = {
+        "type": "http",
+        "url": f"{address}/mcp",
+        "headers": {"Authorization": f"Bearer {token}"},
+    }
+    config = json.dumps({"mcpServers": {"agenthub": hub}}, indent=2)
+    return f"""
+  AgentHub is ready.
+
+  Dashboard      {address}/#token={token}
+  MCP endpoint   {address}/mcp
+
+  For Claude Code, Cursor and other MCP clients:
+
+{_indented(config)}
+
+  Next: agenthub add my-server -- npx -y some-mcp-server
+        agenthub call demo__greet name=Ada
+"""
+
+
+def short_banner(address: str) -> str:
+    """Give the links alone, for where the output is kept."""
+    return f"AgentHub is ready: {address}/mcp (dashboard: {address}/)"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

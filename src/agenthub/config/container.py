@@ -1,0 +1,46 @@
+"""The composition root: the floors, joined. Used in `main` and in tests only."""
+
+from dependency_injector import containers, providers
+
+from agenthub.config.faces import FacesContainer
+from agenthub.config.outbound import OutboundContainer
+from agenthub.config.services import ServicesContainer
+from agenthub.config.settings import Settings
+
+
+class AgentHubContainer(containers.DeclarativeContainer):
+    """Give `settings` and `owner_token`; take `residents`, `hub` and the faces."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    owner_token = providers.Dependency(instance_of=str)
+
+    outbound = providers.Container(OutboundContainer, settings=settings)
+    services = providers.Container(
+        ServicesContainer,
+        chance=outbound.chance,
+        clock=outbound.clock,
+        event_bus=outbound.event_bus,
+        ids=outbound.ids,
+        key_lookup=outbound.key_lookup,
+        mcp_client=outbound.mcp_client,
+        owner_token=owner_token,
+        settings=settings,
+        uow=outbound.uow,
+    )
+    faces = providers.Container(
+        FacesContainer,
+        chance=outbound.chance,
+        clock=outbound.clock,
+        hub=services.hub,
+        secrets=outbound.secrets,
+        settings=settings,
+    )
+    residents = providers.List(
+        outbound.database,
+        outbound.http,
+        services.events,
+        services.announcer,
+        outbound.mcp_client,
+        faces.mcp,
+    )
+    """In the order of starting; they end backwards."""

@@ -1,0 +1,54 @@
+"""The outbound floor: one provider per port."""
+
+from pathlib import Path
+
+from dependency_injector import containers, providers
+
+from agenthub.adapters.outbound.clock.system import SystemChance, SystemClock, UlidFactory
+from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
+from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
+from agenthub.adapters.outbound.mcp_client.client import PooledMcpClient
+from agenthub.adapters.outbound.secrets.envelope import EnvelopeSecretBox
+from agenthub.adapters.outbound.storage.engine import Database
+from agenthub.adapters.outbound.storage.identity import SqlKeyLookup
+from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
+from agenthub.config.settings import Settings
+
+SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
+
+
+def secret_key_path(settings: Settings) -> Path:
+    return settings.data_dir / SECRET_KEY_FILE
+
+
+class OutboundContainer(containers.DeclarativeContainer):
+    """Whom the hub drives. Nothing here does anything before it is entered."""
+
+    settings = providers.Dependency(instance_of=Settings)
+
+    chance = providers.Singleton(SystemChance)
+    clock = providers.Singleton(SystemClock)
+    ids = providers.Singleton(UlidFactory, clock=clock)
+    event_bus = providers.Singleton(MemoryEventBus)
+    secrets = providers.Singleton(
+        EnvelopeSecretBox,
+        key=settings.provided.secret_key,
+        key_path=providers.Callable(secret_key_path, settings=settings),
+    )
+    database = providers.Singleton(Database, url=settings.provided.effective_database_url)
+    key_lookup = providers.Singleton(SqlKeyLookup, database=database)
+    uow = providers.Singleton(
+        SqlUnitOfWork, bus=event_bus, clock=clock, database=database, secrets=secrets
+    )
+    http = providers.Singleton(
+        AiohttpClient,
+        allow_private=settings.provided.egress_allow_private,
+        max_body_bytes=settings.provided.egress.max_body_bytes,
+    )
+    mcp_client = providers.Singleton(
+        PooledMcpClient,
+        chance=chance,
+        clock=clock,
+        data_dir=settings.provided.data_dir,
+        http=http,
+    )

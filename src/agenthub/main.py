@@ -1,0 +1,67 @@
+"""The hub as one ASGI application: the container's faces behind the gate. Nothing else."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from dependency_injector import providers
+
+from agenthub.adapters.inbound.gate import App, Gate, Receive, Scope, Send
+from agenthub.adapters.inbound.http.app import build_app
+from agenthub.adapters.inbound.mcp.face import McpFace
+from agenthub.adapters.inbound.web.static import Dashboard
+from agenthub.config.container import AgentHubContainer
+from agenthub.config.lifespan import living
+from agenthub.config.settings import Settings
+
+
+class Router:
+    """Sends each path to its face; the faces are chosen by `scope["path"]` alone."""
+
+    def __init__(self, *, dashboard: Dashboard, mcp: McpFace, rest: App) -> None:
+        self._dashboard = dashboard
+        self._mcp = mcp
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["type"] == "http" and self._mcp.serves(path):
+            await self._mcp(scope, receive, send)
+        elif scope["type"] == "http" and path in self._dashboard.paths:
+            await self._dashboard(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+class AgentHub:
+    """The whole hub, built but not started. `alive` starts it; `app` serves it meanwhile."""
+
+    def __init__(self, settings: Settings, owner_token: str) -> None:
+        self.container = AgentHubContainer(
+            settings=providers.Object(settings), owner_token=providers.Object(owner_token)
+        )
+        self.hub = self.container.services.hub()
+        self._mcp = self.container.faces.mcp()
+        dashboard = self.container.faces.dashboard()
+        self.rest = build_app(hub=self.hub, ping=self.container.outbound.database().ping)
+        self.app = Gate(
+            Router(dashboard=dashboard, mcp=self._mcp, rest=self.rest),
+            hosts=settings.allowed_hosts,
+            identity=self.hub.identity,
+            open_paths=dashboard.paths,
+            origins=settings.allowed_origins,
+        )
+
+    @asynccontextmanager
+    async def alive(self) -> AsyncGenerator[None]:
+        """Start everything and begin to connect the servers; stop it all at the end."""
+        client = self.container.outbound.mcp_client()
+        client.attach(self.container.services.announcer())
+        client.attach(self.hub.catalog)
+        async with living(self.container.residents()):
+            await self.hub.groups.load()
+            await self.hub.endpoints.load()
+            yield
+
+    def stop_streams(self) -> None:
+        """End every open stream, so that the server can stop at once."""
+        self._mcp.close()

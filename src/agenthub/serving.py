@@ -1,0 +1,154 @@
+"""Running the hub as a process: socket, signals, the first start, what a person reads."""
+
+import asyncio
+import logging
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from agenthub.adapters.inbound.cli.local import ServeOptions
+from agenthub.adapters.inbound.http.protocol import HeaderBoundProtocol
+from agenthub.config import data_folder
+from agenthub.config.banner import banner, short_banner
+from agenthub.config.logging import set_up_logging
+from agenthub.config.settings import Settings, load_settings
+from agenthub.domain.entities.endpoints import StdioTransport
+from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.exceptions import ConflictError, HubError
+from agenthub.domain.services.endpoints import EndpointDraft, EndpointService
+from agenthub.main import AgentHub
+
+GRACE_S = 5
+"""How long running requests may go on after the signal to stop."""
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+_log = logging.getLogger(__name__)
+
+
+def serve(options: ServeOptions) -> int:
+    """Run the hub until it is told to stop. Gives 0; 1 when it cannot start; 2 for settings."""
+    try:
+        settings = load_settings(host=options.host, port=options.port, data_dir=options.data_dir)
+    except ValidationError as error:
+        _complain(*(f"setting {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        return 2
+    set_up_logging(settings.log.format, settings.log.level)
+    try:
+        data_folder.prepare(settings.data_dir)
+        token = data_folder.owner_token(settings.data_dir, settings.owner_token)
+        listener = _listener(settings)
+    except OSError as error:
+        _complain(_start_fault(settings, error))
+        return 1
+    try:
+        uvloop.run(_run(settings, token, listener, demo=options.demo))
+    except HubError as error:
+        _complain(error.message)
+        return 1
+    return 0
+
+
+async def _run(settings: Settings, token: str, listener: socket.socket, *, demo: bool) -> None:
+    agenthub = AgentHub(settings, token)
+    address = _address(settings.host, listener)
+    async with agenthub.alive():
+        server = Server(agenthub, address, token, with_token=demo or sys.stdout.isatty())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[listener]), name="http-server")
+            await server.ready.wait()
+            data_folder.write_address(settings.data_dir, address)
+            if demo:
+                await _register_demo(agenthub.hub.endpoints, settings)
+            server.greet()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells when it listens, and ends open streams as soon as it shall stop."""
+
+    def __init__(self, agenthub: AgentHub, address: str, token: str, *, with_token: bool) -> None:
+        super().__init__(
+            uvicorn.Config(
+                agenthub.app,
+                access_log=False,
+                backlog=BACKLOG,
+                date_header=False,
+                http=HeaderBoundProtocol,
+                lifespan="off",
+                log_config=None,
+                loop="none",
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
+            )
+        )
+        self._agenthub = agenthub
+        self._address = address
+        self._token = token
+        self._with_token = with_token
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    def greet(self) -> None:
+        """Say on stdout where the hub is. The token is shown to a person only, never to a log."""
+        text = (
+            banner(self._address, self._token) if self._with_token else short_banner(self._address)
+        )
+        print(text, flush=True)  # noqa: T201  this is what the command is for
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._agenthub.stop_streams()
+
+
+async def _register_demo(endpoints: EndpointService, settings: Settings) -> None:
+    """Register the bundled demo server, once in the life of a data folder."""
+    mark = settings.data_dir / data_folder.DEMO_MARK
+    if mark.exists():
+        return
+    transport = StdioTransport(command=sys.executable, args=("-m", "agenthub.demo"))
+    try:
+        await endpoints.register(OWNER, EndpointDraft(name="demo", transport=transport))
+    except ConflictError:
+        _log.info("a server named demo is there already")
+    mark.touch()
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """Bind the hub's socket, so that a taken port is told before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  shown, not bound
+    return f"http://[{name}]:{port}" if ":" in name and name[0] != "[" else f"http://{name}:{port}"
+
+
+def _start_fault(settings: Settings, error: OSError) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, PermissionError | FileExistsError) or error.filename is not None:
+        return f"The data folder {settings.data_dir} cannot be used: {error}"
+    return f"Cannot listen on {where}: {error.strerror or error}. Choose another with --port."
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        print(f"agenthub: {line}", file=sys.stderr)  # noqa: T201  a person started this command
