@@ -1,5 +1,6 @@
 """A channel: one open connection to one server in one era, whatever carries it."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,11 @@ class Channel(ABC):
     era: Era
     hello: Hello
 
+    @property
+    def unattributed(self) -> int:
+        """How many questions were refused because nobody could say whose they are."""
+        return 0
+
     @abstractmethod
     async def request(
         self,
@@ -60,3 +66,11 @@ class Channel(ABC):
     @abstractmethod
     async def wait_closed(self) -> None:
         """Return when the connection is lost. Never, for connections that cannot be lost."""
+
+    async def listen(self, *, resources: frozenset[str]) -> None:
+        """Hear of changed lists and of these resources, until the server ends it (modern era).
+
+        What arrives goes to the inbox, the server's acknowledgement first. Waits for ever where
+        there is nothing to listen to. Raises RpcError when the server does not offer it.
+        """
+        await asyncio.Event().wait()

@@ -8,13 +8,17 @@ import msgspec
 
 from agenthub.adapters.outbound.mcp_client.channel import Hello
 from agenthub.adapters.outbound.mcp_client.messages import PRIVATE, text_bytes
-from agenthub.domain.exceptions import UpstreamError
+from agenthub.domain.exceptions import RpcError, UpstreamError
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
 MODERN_VERSIONS = ("2026-07-28",)
 """Newest first, as everywhere."""
 
 LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
+UNSUPPORTED_VERSION = -32022
+MODERN_ERRORS = frozenset({-32020, -32021, UNSUPPORTED_VERSION})
+"""Errors that only a server of the modern era gives."""
 
 UI_EXTENSION = "io.modelcontextprotocol/ui"
 
@@ -36,11 +40,23 @@ _FORWARDED = ("sampling", "elicitation", "extensions")
 _NOT_CARRIED = frozenset({"io.modelcontextprotocol/tasks"})
 """Extensions whose results the hub cannot carry, so no server may think they are understood."""
 
+_LISTENABLE = {
+    "tools": "toolsListChanged",
+    "prompts": "promptsListChanged",
+    "resources": "resourcesListChanged",
+}
+
 _VERSION_KEY = PRIVATE + "protocolVersion"
 _INFO_KEY = PRIVATE + "clientInfo"
 _CAPABILITIES_KEY = PRIVATE + "clientCapabilities"
 _LOG_LEVEL_KEY = PRIVATE + "logLevel"
 _SERVER_INFO_KEY = PRIVATE + "serverInfo"
+
+
+class NotModernError(UpstreamError):
+    """The server answered, but not as one of the modern era does."""
+
+    code = "server_not_modern"
 
 
 def initialize_params(protocol_version: str = LEGACY_VERSIONS[0]) -> RawObject:
@@ -117,6 +133,25 @@ def common_version(offered: tuple[str, ...]) -> str:
         f" {', '.join(MODERN_VERSIONS)}.",
         code="server_version",
     )
+
+
+def supported_versions(error: RpcError) -> tuple[str, ...]:
+    """Read from an UnsupportedProtocolVersion error what the server does speak."""
+    data = error.data
+    offered = data.get("supported") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return tuple(str(one)[:40] for one in offered) if isinstance(offered, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def listen_filter(
+    capabilities: Mapping[str, Any], resources: frozenset[str]
+) -> dict[str, list[str] | bool]:
+    """Make the filter of `subscriptions/listen`; empty when there is nothing to hear of."""
+    wanted: dict[str, list[str] | bool] = {
+        word: True for name, word in _LISTENABLE.items() if name in capabilities
+    }
+    if resources:
+        wanted["resourceSubscriptions"] = sorted(resources)
+    return wanted
 
 
 def _forwarded(capabilities: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,15 @@ import msgspec
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
 from agenthub.adapters.outbound.mcp_client.dispatcher import hand_on, timed_out
 from agenthub.adapters.outbound.mcp_client.handshakes import (
+    MODERN_ERRORS,
     MODERN_VERSIONS,
+    UNSUPPORTED_VERSION,
+    NotModernError,
     common_version,
+    listen_filter,
     modern_hello,
     modern_meta,
+    supported_versions,
 )
 from agenthub.adapters.outbound.mcp_client.header_params import header_value
 from agenthub.adapters.outbound.mcp_client.http_answers import (
@@ -34,7 +39,7 @@ from agenthub.adapters.outbound.mcp_client.messages import (
     text_bytes,
 )
 from agenthub.domain.entities.endpoints import Endpoint, Era, HttpTransport
-from agenthub.domain.exceptions import RpcError, UpstreamError
+from agenthub.domain.exceptions import RpcError
 from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
@@ -43,23 +48,7 @@ _log = logging.getLogger(__name__)
 NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Which member of the params a method repeats in the header Mcp-Name."""
 
-UNSUPPORTED_VERSION = -32022
-MODERN_ERRORS = frozenset({-32020, -32021, UNSUPPORTED_VERSION})
-"""Errors that only a server of the modern era gives."""
-
 LISTEN_HEAD_TIMEOUT_S = 30.0
-
-_LISTENABLE = {
-    "tools": "toolsListChanged",
-    "prompts": "promptsListChanged",
-    "resources": "resourcesListChanged",
-}
-
-
-class NotModernError(UpstreamError):
-    """The server answered, but not as one of the modern era does."""
-
-    code = "server_not_modern"
 
 
 @asynccontextmanager
@@ -100,7 +89,7 @@ class ModernHttpChannel(Channel):
                 ) from error
             if error.code != UNSUPPORTED_VERSION:
                 raise
-            self._speak(common_version(_supported(error)))
+            self._speak(common_version(supported_versions(error)))
             result = await self._discover(timeout_s)
         except HttpStatusError as error:
             if error.status in (502, 504):
@@ -159,7 +148,7 @@ class ModernHttpChannel(Channel):
         nothing to listen to. Raises RpcError when the server does not offer it, and the faults of
         a request.
         """
-        wanted = self._wanted(resources)
+        wanted = listen_filter(self.hello.capabilities, resources)
         if not wanted:
             await asyncio.Event().wait()
         number = next(self._ids)
@@ -213,14 +202,6 @@ class ModernHttpChannel(Channel):
                 await hand_on(message, caller)
         raise no_reply(self._server, method)
 
-    def _wanted(self, resources: frozenset[str]) -> dict[str, object]:
-        wanted: dict[str, object] = {
-            word: True for name, word in _LISTENABLE.items() if name in self.hello.capabilities
-        }
-        if resources:
-            wanted["resourceSubscriptions"] = sorted(resources)
-        return wanted
-
     def _hear(self, message: Notification) -> None:
         params = {k: v for k, v in message.params.items() if k != "_meta"}
         self._inbox.notification(message.method, params)
@@ -229,12 +210,6 @@ class ModernHttpChannel(Channel):
 def _is_of(message: Notification, key: bytes) -> bool:
     """A progress message belongs to the request whose token it bears; others to the stream's."""
     return message.method != "notifications/progress" or message.params.get("progressToken") == key
-
-
-def _supported(error: RpcError) -> tuple[str, ...]:
-    data = error.data
-    offered = data.get("supported") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return tuple(str(one) for one in offered) if isinstance(offered, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 @lru_cache(maxsize=1024)
