@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dependency_injector import providers
 
 from agenthub.adapters.inbound.gate import App, Gate, Receive, Scope, Send
-from agenthub.adapters.inbound.http.app import build_app
 from agenthub.adapters.inbound.mcp.face import McpFace
 from agenthub.adapters.inbound.web.static import Dashboard
 from agenthub.config.container import AgentHubContainer
@@ -42,9 +41,9 @@ class AgentHub:
         self.hub = self.container.services.hub()
         self._mcp = self.container.faces.mcp()
         dashboard = self.container.faces.dashboard()
-        self.rest = build_app(hub=self.hub, ping=self.container.outbound.database().ping)
+        self._rest = self.container.faces.rest()
         self.app = Gate(
-            Router(dashboard=dashboard, mcp=self._mcp, rest=self.rest),
+            Router(dashboard=dashboard, mcp=self._mcp, rest=self._rest),
             hosts=settings.allowed_hosts,
             identity=self.hub.identity,
             open_paths=dashboard.paths,
@@ -64,4 +63,5 @@ class AgentHub:
 
     def stop_streams(self) -> None:
         """End every open stream, so that the server can stop at once."""
+        self._rest.close()
         self._mcp.close()

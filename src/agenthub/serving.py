@@ -11,7 +11,10 @@ import uvloop
 from pydantic import ValidationError
 
 from agenthub.adapters.inbound.cli.local import ServeOptions
-from agenthub.adapters.inbound.http.protocol import HeaderBoundProtocol
+from agenthub.adapters.inbound.http.protocol import (
+    MAX_SOCKET_MESSAGE_BYTES,
+    HeaderBoundProtocol,
+)
 from agenthub.config import data_folder
 from agenthub.config.banner import banner, short_banner
 from agenthub.config.logging import set_up_logging
@@ -86,6 +89,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
                 timeout_keep_alive=KEEP_ALIVE_S,
+                ws="websockets-sansio",
+                ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
             )
         )
         self._agenthub = agenthub

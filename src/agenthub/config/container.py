@@ -32,6 +32,8 @@ class AgentHubContainer(containers.DeclarativeContainer):
         chance=outbound.chance,
         clock=outbound.clock,
         hub=services.hub,
+        ids=outbound.ids,
+        ping=outbound.database.provided.ping,
         secrets=outbound.secrets,
         settings=settings,
     )

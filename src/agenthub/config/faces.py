@@ -2,13 +2,14 @@
 
 from dependency_injector import containers, providers
 
+from agenthub.adapters.inbound.http.app import RestFace
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.face import McpFace
 from agenthub.adapters.inbound.mcp.sealing import Sealer
 from agenthub.adapters.inbound.mcp.wire import Limits
 from agenthub.adapters.inbound.web.static import Dashboard
 from agenthub.config.settings import Settings
-from agenthub.domain.ports.outbound.clock import Chance, Clock
+from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 from agenthub.domain.ports.outbound.secrets import SecretBox
 
 
@@ -19,6 +20,8 @@ class FacesContainer(containers.DeclarativeContainer):
     chance = providers.Dependency(instance_of=Chance)
     clock = providers.Dependency(instance_of=Clock)
     hub = providers.Dependency(instance_of=Hub)
+    ids = providers.Dependency(instance_of=IdFactory)
+    ping = providers.Dependency()
     secrets = providers.Dependency(instance_of=SecretBox)
 
     dashboard = providers.Singleton(Dashboard)
@@ -35,3 +38,4 @@ class FacesContainer(containers.DeclarativeContainer):
     mcp = providers.Singleton(
         McpFace, chance=chance, clock=clock, hub=hub, limits=mcp_limits, sealer=sealer
     )
+    rest = providers.Singleton(RestFace, clock=clock, hub=hub, ids=ids, ping=ping)

@@ -35,7 +35,11 @@ class ServicesContainer(containers.DeclarativeContainer):
     directory = providers.Singleton(Directory)
     announcer = providers.Singleton(Announcer, client=mcp_client, clock=clock, uow=uow)
     events = providers.Singleton(
-        EventService, bus=event_bus, keep=settings.provided.events.keep, uow=uow
+        EventService,
+        bus=event_bus,
+        directory=directory,
+        keep=settings.provided.events.keep,
+        uow=uow,
     )
     identity = providers.Singleton(
         IdentityService,

@@ -154,13 +154,13 @@ class Gate:
         self,
         app: App,
         *,
-        authenticator: Authenticator,
+        identity: Authenticator,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         open_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
-        self._authenticator = authenticator
+        self._identity = identity
         self._hosts = frozenset(h.lower().encode() for h in (*LOCAL_HOSTS, *hosts))
         self._origins = frozenset(o.lower().rstrip("/").encode() for o in origins)
         self._open_paths = open_paths | HEALTH_PATHS
@@ -242,13 +242,13 @@ class Gate:
 
     def _known(self, authorization: bytes | None) -> Principal | None:
         token = _bearer(authorization)
-        return None if token is None else self._authenticator.cached(token)
+        return None if token is None else self._identity.cached(token)
 
     async def _unknown(self, authorization: bytes | None) -> Principal:
         token = _bearer(authorization)
         if token is None:
             raise UnauthenticatedError("Send a token: Authorization: Bearer ...")
-        return await self._authenticator.authenticate(token)
+        return await self._identity.authenticate(token)
 
 
 def _bearer(authorization: bytes | None) -> str | None:

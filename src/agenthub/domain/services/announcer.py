@@ -9,19 +9,20 @@ from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.event import CatalogChanged, DomainEvent, ServerStatusChanged
-from agenthub.domain.exceptions import HubError
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 
-RETRY_S = 1.0
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 30.0
 MAX_WAITING = 10_000
+"""Events kept while the storage cannot be written; beyond it the oldest are dropped."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Announcer(McpListener):
-    """A resident with one writing task. Equal news that follow each other are told once."""
+    """A resident with one writing task. News of the same that follow each other are told once."""
 
     def __init__(self, *, client: McpClient, clock: Clock, uow: UnitOfWork) -> None:
         self._client = client
@@ -46,12 +47,15 @@ class Announcer(McpListener):
     ) -> None:
         if self._writer is not None:
             self._writer.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        # The error of the block belongs to whoever raised it, not into a group of errors.
+        await self._tasks.__aexit__(None, None, None)
 
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
         news = (state.status.value, state.last_error)
         if self._status.get(endpoint.id) == news:
             return
+        if len(self._status) >= MAX_WAITING:
+            self._status.clear()
         self._status[endpoint.id] = news
         self._say(
             ServerStatusChanged(
@@ -65,12 +69,17 @@ class Announcer(McpListener):
         )
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
+        told = {kind.value for kind in kinds}
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(last, CatalogChanged) and last.server == endpoint.name:
+            told |= set(last.kinds)
+            self._waiting.pop()
         self._say(
             CatalogChanged(
                 workspace=endpoint.workspace,
                 at=self._clock.now(),
                 server=endpoint.name,
-                kinds=tuple(kind.value for kind in kinds),
+                kinds=tuple(kind.value for kind in ItemKind if kind.value in told),
                 counts=self._client.catalog(endpoint.id, Era.MODERN).counts(),
             )
         )
@@ -79,29 +88,31 @@ class Announcer(McpListener):
         """Changes of single resources go to those who subscribed, not into the feed."""
 
     def _say(self, event: DomainEvent) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            self._waiting.pop(0)
         self._waiting.append(event)
         self._news.set()
 
     async def _write_on(self) -> None:
+        pause_s = FIRST_RETRY_S
         while True:
             await self._news.wait()
             self._news.clear()
-            while self._waiting:
-                batch = self._waiting[:]
-                if await self._store(batch):
-                    del self._waiting[: len(batch)]
-                else:
-                    await asyncio.sleep(RETRY_S)
+            batch, self._waiting = self._waiting, []
+            if await self._store(batch):
+                pause_s = FIRST_RETRY_S
+                continue
+            self._waiting = [*batch, *self._waiting][-MAX_WAITING:]
+            self._news.set()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
     async def _store(self, batch: list[DomainEvent]) -> bool:
+        """Write events down; a failure is logged and never ends the writer."""
         try:
             async with self._uow.begin(OWNER) as tx:
                 for event in batch:
                     tx.emit(event)
                 await tx.commit()
-        except HubError:
+        except Exception:
             _logger.exception("events could not be stored; trying again")
             return False
         return True

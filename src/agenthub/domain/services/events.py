@@ -10,9 +10,9 @@ from typing import Self
 
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.event import StoredEvent
-from agenthub.domain.exceptions import HubError
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+from agenthub.domain.services.directory import Directory
 
 PAGE = 500
 PRUNE_EVERY_S = 3_600.0
@@ -33,8 +33,9 @@ class EventService:
     A resident: while it lives, old events are dropped now and then.
     """
 
-    def __init__(self, *, bus: EventBus, keep: int, uow: UnitOfWork) -> None:
+    def __init__(self, *, bus: EventBus, directory: Directory, keep: int, uow: UnitOfWork) -> None:
         self._bus = bus
+        self._directory = directory
         self._keep = keep
         self._uow = uow
         self._tasks = asyncio.TaskGroup()
@@ -53,15 +54,16 @@ class EventService:
     ) -> None:
         if self._pruner is not None:
             self._pruner.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        # The error of the block belongs to whoever raised it, not into a group of errors.
+        await self._tasks.__aexit__(None, None, None)
 
     async def follow(
         self, principal: Principal, after: int | None
     ) -> AsyncGenerator[StoredEvent | Gap]:
         """Give the events behind `after` (None: from now on), then each new one, without end.
 
-        None is lost or given twice. A slow reader costs no memory: it reads from the store.
-        Raises DeniedError.
+        None is lost or given twice. A slow reader costs no memory: it reads from the store. A key
+        that is bound to a group hears of that group's servers only. Raises DeniedError.
         """
         principal.require(Scope.HUB_READ)
         news = asyncio.Event()
@@ -74,7 +76,8 @@ class EventService:
         end = self._bus.listen(hear)
         try:
             async for event in self._from(principal, after, news, recent):
-                yield event
+                if isinstance(event, Gap) or self._may_hear(principal, event):
+                    yield event
         finally:
             end()
 
@@ -88,7 +91,12 @@ class EventService:
         last = await self._last_id(principal)
         seen = last if after is None else min(after, last)
         page = await self._page(principal, seen)
-        if after is not None and page and page[0].id > seen + 1 and await self._is_pruned(seen):
+        if (
+            after is not None
+            and page
+            and page[0].id > seen + 1
+            and await self._is_pruned(principal, seen)
+        ):
             yield Gap(seen)
         while True:
             for event in page:
@@ -110,9 +118,18 @@ class EventService:
         while True:
             try:
                 await self.prune()
-            except HubError:
-                _logger.exception("the event feed could not be pruned")
+            except Exception:
+                _logger.exception("the event feed could not be pruned; trying again later")
             await asyncio.sleep(PRUNE_EVERY_S)
+
+    def _may_hear(self, principal: Principal, event: StoredEvent) -> bool:
+        """Say whether an event tells of nothing but what the principal can see."""
+        server: str | None = event.facts.get("server")
+        if principal.group is None or server is None:
+            return True
+        group = self._directory.group(principal.group)
+        endpoint = self._directory.endpoint_named(principal.workspace, server)
+        return group is not None and endpoint is not None and group.member(endpoint.id) is not None
 
     async def _last_id(self, principal: Principal) -> int:
         async with self._uow.read(principal) as stored:
@@ -122,15 +139,18 @@ class EventService:
         async with self._uow.read(principal) as stored:
             return await stored.events.after(after, limit=PAGE)
 
-    async def _is_pruned(self, after: int) -> bool:
+    async def _is_pruned(self, principal: Principal, after: int) -> bool:
         """Say whether the oldest kept event is younger than the reader's last one."""
-        async with self._uow.read(OWNER) as stored:
+        async with self._uow.read(principal) as stored:
             first = await stored.events.after(0, limit=1)
         return bool(first) and first[0].id > after + 1
 
 
 def _joined(recent: deque[StoredEvent], seen: int) -> list[StoredEvent]:
-    """Take what the bus brought, if it joins on to what was seen; else the store must be read."""
+    """Take what the bus brought, if it joins on to what was seen; else the store must be read.
+
+    Ids without a hole prove that no event of another process is missing between them.
+    """
     fresh = [event for event in recent if event.id > seen]
     recent.clear()
-    return fresh if fresh and fresh[0].id == seen + 1 else []
+    return fresh if fresh and fresh[-1].id - seen == len(fresh) else []

@@ -67,6 +67,7 @@ class IdentityService:
         self._owner_sha256 = _sha256(owner_token)
         self._uow = uow
         self._cache: OrderedDict[str, _Known] = OrderedDict()
+        self._revocations = 0
 
     def cached(self, token: str) -> Principal | None:
         """Give the principal of a token seen lately, without waiting. Costs microseconds."""
@@ -89,13 +90,14 @@ class IdentityService:
         if principal is not None:
             return principal
         digest = _sha256(token)
-        key = await self._lookup.by_hash(digest)
+        revocations = self._revocations
+        key = await self._lookup.by_hash(digest) if token.startswith(PREFIX) else None
         if key is None or key.is_expired(self._clock.now()):
             raise UnauthenticatedError("This token is unknown, expired or revoked.")
         principal = key.principal()
-        while len(self._cache) >= CACHE_SIZE:
-            self._cache.popitem(last=False)
-        self._cache[digest] = _Known(principal, self._clock.monotonic() + CACHE_TTL_S)
+        # What was read before a revocation may be the key that was revoked.
+        if revocations == self._revocations:
+            self._remember(digest, principal)
         return principal
 
     async def make_key(self, principal: Principal, draft: KeyDraft) -> tuple[ApiKey, str]:
@@ -149,13 +151,27 @@ class IdentityService:
     def forget(self, subjects: Iterable[str]) -> None:
         """Drop cached principals of revoked keys."""
         gone = frozenset(subjects)
+        self._revocations += 1
         for digest in [d for d, k in self._cache.items() if k.principal.subject in gone]:
             del self._cache[digest]
 
     def forget_group(self, group_id: GroupId) -> None:
         """Drop cached principals bound to a removed group: their keys are gone with it."""
+        self._revocations += 1
         for digest in [d for d, k in self._cache.items() if k.principal.group == group_id]:
             del self._cache[digest]
+
+    def group_slug(self, key: ApiKey) -> str | None:
+        """Name the group that a key is bound to, for a person to read."""
+        if key.group is None:
+            return None
+        group = self._directory.group(key.group)
+        return key.group if group is None else group.slug
+
+    def _remember(self, digest: str, principal: Principal) -> None:
+        while len(self._cache) >= CACHE_SIZE:
+            self._cache.popitem(last=False)
+        self._cache[digest] = _Known(principal, self._clock.monotonic() + CACHE_TTL_S)
 
     def _group_of(self, principal: Principal, given: str | None) -> GroupId | None:
         if given is None:

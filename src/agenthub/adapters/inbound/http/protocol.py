@@ -82,14 +82,3 @@ class HeaderBoundProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
-
-
-UVICORN_OPTIONS: dict[str, Any] = {
-    "http": HeaderBoundProtocol,
-    "ws": "websockets-sansio",
-    "ws_max_size": MAX_SOCKET_MESSAGE_BYTES,
-    "server_header": False,
-    "proxy_headers": False,
-    "access_log": False,
-}
-"""How uvicorn has to be started for the rules of the gate to hold; forwarded headers count not."""

@@ -1,0 +1,109 @@
+"""Request bodies: strict JSON for every route, checked in one place before any route reads it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jiter
+import msgspec
+
+from agenthub.adapters.inbound.gate import Message, Receive, RefusedRequestError, Scope, Send
+from agenthub.adapters.inbound.gate import read_body as read
+from agenthub.adapters.inbound.http.problems import of_hub_error, problem
+from agenthub.domain.exceptions import HubError
+
+BODY = "agenthub.body"
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+MAX_DIGITS = 4_000
+"""Python refuses to read longer integers; so does the hub, and says so."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class StrictBodies:
+    """Refuses what two JSON readers could understand in two ways, and what no database keeps.
+
+    400: no JSON, duplicate keys, NaN, lone surrogates, NUL, deeper than 200. 408, 413, 415.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "\x00" in scope["path"]:
+            await problem(404, "not_found", "Not Found")(scope, receive, send)
+            return
+        if scope["type"] != "http" or scope["method"] not in WITH_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await read(receive, scope)
+            if body:
+                _require_json_type(scope)
+                _require_strict(body)
+        except HubError as error:
+            await of_hub_error(error)(scope, receive, send)
+            return
+        scope[BODY] = body
+        await self._app(scope, _again(body, receive), send)
+
+
+def members_of(scope: Scope) -> dict[str, bytes]:
+    """Give the members of the request's JSON object as they were written, unread."""
+    return {name: bytes(value) for name, value in _members.decode(scope[BODY]).items()}
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    is_read = False
+
+    async def receive_again() -> Message:
+        nonlocal is_read
+        if is_read:
+            return await receive()
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+def _require_json_type(scope: Scope) -> None:
+    types = [value for name, value in scope["headers"] if name == b"content-type"]
+    kinds = [one.partition(b";")[0].strip().lower() for one in types]
+    if kinds != [b"application/json"]:
+        text = "Send the body as Content-Type: application/json."
+        raise RefusedRequestError(415, "unsupported_media_type", text)
+
+
+def _require_strict(body: bytes) -> None:
+    try:
+        value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise RefusedRequestError(400, "invalid_json", f"The body is no JSON: {error}") from error
+    if b"\\u0000" in body and any("\x00" in text for text in _texts(value)):
+        raise RefusedRequestError(400, "invalid_json", "The body holds a NUL character.")
+    if len(body) > MAX_DIGITS and any(_is_too_long(number) for number in _numbers(value)):
+        text = f"A number may have {MAX_DIGITS} digits at most."
+        raise RefusedRequestError(400, "invalid_json", text)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]  # pyright: ignore[reportUnknownVariableType]
+        elif isinstance(one, list):
+            waiting += one  # pyright: ignore[reportUnknownVariableType]
+        else:
+            yield one
+
+
+def _texts(value: Any) -> Iterator[str]:
+    return (leaf for leaf in _leaves(value) if isinstance(leaf, str))
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    return (leaf for leaf in _leaves(value) if type(leaf) is int)
+
+
+def _is_too_long(number: int) -> bool:
+    return number.bit_length() > MAX_DIGITS * 3.32

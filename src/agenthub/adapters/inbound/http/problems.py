@@ -1,0 +1,168 @@
+"""Errors as REST clients get them: RFC 9457 problems, one table, four handlers."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException  # noqa: TID251  handled here, raised nowhere
+from starlette.routing import Match
+
+from agenthub.adapters.inbound.gate import (
+    CHALLENGE,
+    Receive,
+    RefusedRequestError,
+    Scope,
+    Send,
+    problem_body,
+)
+from agenthub.domain.exceptions import ErrorKind, HubError, InvalidError, RpcError
+from agenthub.domain.ports.outbound.clock import IdFactory
+
+PROBLEM = "application/problem+json"
+DEFAULT_RETRY_AFTER_S = 5
+
+STATUS_OF = {
+    ErrorKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ErrorKind.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorKind.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    ErrorKind.DENIED: HTTPStatus.FORBIDDEN,
+    ErrorKind.CONFLICT: HTTPStatus.CONFLICT,
+    ErrorKind.GONE: HTTPStatus.GONE,
+    ErrorKind.QUOTA: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorKind.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    ErrorKind.UPSTREAM: HTTPStatus.BAD_GATEWAY,
+    ErrorKind.DECLINED: HTTPStatus.CONFLICT,
+    ErrorKind.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+PROBLEM_OF_RPC = {
+    -32602: (422, "invalid_arguments"),
+    -32002: (404, "resource_not_found"),
+    -32601: (404, "not_supported"),
+    -32021: (409, "question_unanswerable"),
+}
+"""JSON-RPC errors of a server that are the caller's to mend; all others are a 502."""
+
+_CODE_OF_STATUS = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def problem(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """Make an answer of a problem."""
+    body = problem_body(status, code, detail, **more)
+    return Response(body, status, headers, media_type=PROBLEM)
+
+
+def install(app: FastAPI) -> None:
+    """Teach an application to answer every error with a problem."""
+    app.add_exception_handler(HubError, _on_hub_error)
+    app.add_exception_handler(RpcError, _on_rpc_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def of_hub_error(error: HubError) -> Response:
+    """Make the answer of an error of the house."""
+    if isinstance(error, RefusedRequestError):
+        given = {name.decode(): value.decode() for name, value in error.headers}
+        return problem(error.status, error.code, error.message, given)
+    status = STATUS_OF[error.kind]
+    headers: dict[str, str] = {}
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers["retry-after"] = str(ceil(error.retry_after_s or DEFAULT_RETRY_AFTER_S))
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers[CHALLENGE[0].decode()] = CHALLENGE[1].decode()
+    faults = error.faults if isinstance(error, InvalidError) else ()
+    listed = [{"loc": list(f.loc), "message": f.message, "code": error.code} for f in faults]
+    errors = listed if error.kind is ErrorKind.INVALID else None
+    return problem(status, error.code, error.message, headers, errors=errors)
+
+
+async def _on_hub_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HubError)
+    return of_hub_error(error)
+
+
+async def _on_rpc_error(request: Request, error: Exception) -> Response:
+    """Hand on what a server answered; the words are its own."""
+    assert isinstance(error, RpcError)
+    status, code = PROBLEM_OF_RPC.get(error.code, (502, "server_error"))
+    detail = f"The server answered: {error.message}"
+    errors: list[Any] | None = [] if status == HTTPStatus.UNPROCESSABLE_ENTITY else None
+    return problem(status, code, detail, errors=errors, rpc_code=error.code)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    """Name the faulty fields; what was sent is never echoed: it may be a secret, or no JSON."""
+    assert isinstance(error, RequestValidationError)
+    found: Sequence[Any] = error.errors()
+    faults = [
+        {"loc": _loc(one["loc"]), "message": str(one["msg"]), "code": str(one["type"])}
+        for one in found
+    ]
+    words = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['message']}" for f in faults[:10])
+    return problem(422, "invalid", words, errors=faults)
+
+
+def _loc(loc: Sequence[int | str]) -> list[int | str]:
+    """Name a field of the body by its path in the body, others with where they stand."""
+    return list(loc[1:] if len(loc) > 1 and loc[0] == "body" else loc)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what the framework refuses: unknown paths and methods, bodies it cannot read."""
+    assert isinstance(error, HTTPException)
+    code = _CODE_OF_STATUS.get(error.status_code, "refused_request")
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(_methods_at(request))}
+    return problem(error.status_code, code, str(error.detail), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """List every method of a path; Starlette names those of the first matching route only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found)
+
+
+class SafetyNet:
+    """The outermost edge: a fault of the hub becomes a 500 with nothing but the id of its log."""
+
+    def __init__(self, app: Any, ids: IdFactory) -> None:
+        self._app = app
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sending(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            log_id = self._ids.new()
+            _logger.exception("a request failed", extra={"log_id": log_id})
+            if begun or scope["type"] != "http":
+                raise
+            answer = problem(500, "internal", f"A fault of the hub; its log has id {log_id}.")
+            await answer(scope, receive, send)
