@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from agenthub.adapters.outbound.clock.system import SystemClock
 from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
 from agenthub.adapters.outbound.secrets.envelope import EnvelopeSecretBox
+from agenthub.adapters.outbound.storage.endpoints import ENDPOINTS
 from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.domain.entities.endpoints import HttpTransport, StdioTransport
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.exceptions import HubError
+from agenthub.domain.ids import DEFAULT_WORKSPACE
 from agenthub.domain.ports.outbound.secrets import SecretBox
 from tests.contracts.samples import endpoint
 from tests.fakes.secrets import FakeSecretBox
@@ -102,3 +105,23 @@ async def test_secrets_sealed_under_another_key_are_said_to_be_unreadable(tmp_pa
                 await stored.endpoints.page(limit=9, after=None)
     assert refused.value.code == "secrets_unreadable"
     assert SECRETS[0] not in str(refused.value)
+
+
+async def test_sealed_secrets_do_not_open_for_another_server(tmp_path: Path) -> None:
+    """Who can write to the database cannot have one server sent another one's secrets."""
+    async with Database(url=f"sqlite:///{tmp_path / 'hub.db'}") as database:
+        uow = unit_of_work(database, EnvelopeSecretBox(key_path=tmp_path / "key"))
+        async with uow.begin(OWNER) as tx:
+            transport = StdioTransport(command="a", env={"KEY": SECRETS[0]})
+            await tx.endpoints.add(endpoint("one", transport=transport))
+            await tx.endpoints.add(endpoint("two"))
+            await tx.commit()
+        async with database.writing(DEFAULT_WORKSPACE) as connection:
+            stolen = select(ENDPOINTS.c.secrets).where(ENDPOINTS.c.name == "one").scalar_subquery()
+            await connection.execute(update(ENDPOINTS).values(secrets=stolen))
+            await connection.commit()
+        async with uow.read(OWNER) as stored:
+            assert await stored.endpoints.find("one") is not None
+            with pytest.raises(HubError) as refused:
+                await stored.endpoints.find("two")
+    assert refused.value.code == "secrets_unreadable"

@@ -19,7 +19,7 @@ CHOOSY = GroupMember(
 
 
 async def test_a_group_comes_back_as_it_was_with_its_members_in_order(store: Store) -> None:
-    members = [GroupMember(endpoint_id=EndpointId("E-git")), CHOOSY]
+    members = [CHOOSY, GroupMember(endpoint_id=EndpointId("E-git"))]
     kept = group("dev", members, name="The Devs ☃", description="what they\nneed")
     await store.keep(endpoint("time"), endpoint("git"), kept)
     async with store.uow.read(OWNER) as stored:

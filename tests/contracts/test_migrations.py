@@ -88,7 +88,7 @@ async def test_hubs_that_start_at_once_migrate_once(fresh_url: str) -> None:
             await database.ping()
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        for _ in range(5):
+        for _ in range(8):
             tasks.create_task(start())
 
 

@@ -40,7 +40,7 @@ class Database:
         Raises InvalidError for the URL, UnavailableError, and HubError (code `database_too_new`)
         for tables that a newer hub has made.
         """
-        self._writer, self._reader = _engines(parse(self._url))
+        self._writer, self._reader = await _engines(parse(self._url))
         try:
             await self._migrate()
         except BaseException:
@@ -108,10 +108,10 @@ async def _transaction(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
             yield connection
 
 
-def _engines(address: SqliteAddress | PostgresqlAddress) -> tuple[AsyncEngine, AsyncEngine]:
+async def _engines(address: SqliteAddress | PostgresqlAddress) -> tuple[AsyncEngine, AsyncEngine]:
     match address:
         case SqliteAddress(file=file):
-            sqlite.make_private(file)
+            await asyncio.to_thread(sqlite.prepare, file)
             return sqlite.engines(file)
         case PostgresqlAddress(dsn=dsn):
             # asyncpg is loaded where it is used, and only there.

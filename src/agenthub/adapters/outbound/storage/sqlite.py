@@ -1,6 +1,9 @@
 """Connections to a SQLite file: one that writes, a few that read."""
 
 import os
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event
@@ -12,7 +15,8 @@ from agenthub.adapters.outbound.storage.faults import unavailable
 _BUSY_TIMEOUT_S = 5.0
 _POOL_TIMEOUT_S = 30.0
 _READERS = 4
-_WRITER_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_RETRY_S = 0.02
+_WRITER_PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON")
 _READER_PRAGMAS = ("query_only=ON",)
 
 
@@ -27,13 +31,34 @@ def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
     return writer, reader
 
 
-def make_private(file: Path) -> None:
-    """Make the file before SQLite does, closed to other users; its journals take the same mode."""
+def prepare(file: Path) -> None:
+    """Make the file, closed to other users, and switch it to WAL for good. Blocks for a moment.
+
+    SQLite's journals take the file's mode. Raises UnavailableError.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        _switch_to_wal(file)
     except OSError as error:
         raise unavailable(f"{file}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise unavailable(f"{file}: {error.sqlite_errorname}") from error
+
+
+def _switch_to_wal(file: Path) -> None:
+    """Hubs that start at once meet here, where SQLite reports a lock without any patience."""
+    ends_at = time.monotonic() + _BUSY_TIMEOUT_S
+    with closing(sqlite3.connect(file)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > ends_at:
+                    raise
+                time.sleep(_RETRY_S)
+            else:
+                return
 
 
 def _engine(file: Path, *, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
