@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -93,6 +92,11 @@ def _served(programs: Path, data: Path, folder: Path, as_user: dict[str, Any]) -
             start_new_session=True,
             **as_user,
         )
+    # The watcher's input ends with this process, however it ends: so no server is left behind.
+    watch = f"read -r _; kill -INT {server.pid}"
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", watch], stdin=subprocess.PIPE, start_new_session=True, **as_user
+    )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _is_ready(data):
@@ -101,8 +105,8 @@ def _served(programs: Path, data: Path, folder: Path, as_user: dict[str, Any]) -
             time.sleep(POLL_S)
         yield
     finally:
-        # Fast shutdown: SIGINT ends the connections, SIGTERM would wait for them.
-        server.send_signal(signal.SIGINT)
+        # SIGINT is the fast shutdown: it ends the connections, where SIGTERM would wait for them.
+        watcher.communicate()
         try:
             server.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
