@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from dependency_injector import providers
 
-from agenthub.adapters.inbound.gate import App, Gate, Receive, Scope, Send
+from agenthub.adapters.inbound.gate import Gate, Receive, Scope, Send
+from agenthub.adapters.inbound.http.app import RestFace
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.face import McpFace
 from agenthub.adapters.inbound.web.static import Dashboard
 from agenthub.config.container import AgentHubContainer
@@ -16,7 +18,7 @@ from agenthub.config.settings import Settings
 class Router:
     """Sends each path to its face; the faces are chosen by `scope["path"]` alone."""
 
-    def __init__(self, *, dashboard: Dashboard, mcp: McpFace, rest: App) -> None:
+    def __init__(self, *, dashboard: Dashboard, mcp: McpFace, rest: RestFace) -> None:
         self._dashboard = dashboard
         self._mcp = mcp
         self._rest = rest
@@ -38,10 +40,10 @@ class AgentHub:
         self.container = AgentHubContainer(
             settings=providers.Object(settings), owner_token=providers.Object(owner_token)
         )
-        self.hub = self.container.services.hub()
-        self._mcp = self.container.faces.mcp()
-        dashboard = self.container.faces.dashboard()
-        self._rest = self.container.faces.rest()
+        self.hub: Hub = self.container.services.hub()
+        self._mcp: McpFace = self.container.faces.mcp()
+        dashboard: Dashboard = self.container.faces.dashboard()
+        self._rest: RestFace = self.container.faces.rest()
         self.app = Gate(
             Router(dashboard=dashboard, mcp=self._mcp, rest=self._rest),
             hosts=settings.allowed_hosts,

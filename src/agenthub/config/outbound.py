@@ -13,6 +13,7 @@ from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.identity import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.config.settings import Settings
+from agenthub.domain.entities.catalog.listing import CatalogBounds
 
 SECRET_KEY_FILE = "secret.key"  # noqa: S105  a file's name
 
@@ -47,6 +48,7 @@ class OutboundContainer(containers.DeclarativeContainer):
     )
     mcp_client = providers.Singleton(
         PooledMcpClient,
+        bounds=providers.Singleton(CatalogBounds),
         chance=chance,
         clock=clock,
         data_dir=settings.provided.data_dir,
