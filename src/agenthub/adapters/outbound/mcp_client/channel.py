@@ -39,6 +39,11 @@ class Channel(ABC):
         """How many questions were refused because nobody could say whose they are."""
         return 0
 
+    @property
+    def fault(self) -> Exception | None:
+        """Why the connection was lost, where the channel knows."""
+        return None
+
     @abstractmethod
     async def request(
         self,

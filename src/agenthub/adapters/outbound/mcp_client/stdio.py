@@ -38,16 +38,20 @@ INITIALIZE_TIMEOUT_S = 60.0
 class StdioChannel(Channel):
     """Made by `open_stdio`."""
 
-    def __init__(self, era: Era, hello: Hello, dispatcher: Dispatcher, lost: asyncio.Event) -> None:
+    def __init__(self, era: Era, hello: Hello, link: "_Link") -> None:
         self.era = era
         self.hello = hello
-        self._dispatcher = dispatcher
-        self._lost = lost
+        self._link = link
+        self._dispatcher = link.dispatcher
 
     @property
     def unattributed(self) -> int:
         """How many questions were refused because nobody could say whose they are."""
         return self._dispatcher.unattributed
+
+    @property
+    def fault(self) -> Exception | None:
+        return self._link.fault
 
     async def request(
         self,
@@ -70,12 +74,12 @@ class StdioChannel(Channel):
         await self._dispatcher.notify(method, params)
 
     async def wait_closed(self) -> None:
-        await self._lost.wait()
+        await self._link.lost.wait()
 
     async def listen(self, *, resources: frozenset[str]) -> None:
         wanted = listen_filter(self.hello.capabilities, resources)
         if self.era is Era.LEGACY or not wanted:
-            await self._lost.wait()
+            await self._link.lost.wait()
             return
         await self._dispatcher.request(
             "subscriptions/listen",
@@ -120,12 +124,14 @@ class _Link:
 
     def __init__(self, endpoint: Endpoint, inbox: Inbox) -> None:
         self.lost = asyncio.Event()
+        self.fault: HubError | None = None
         self.dispatcher = Dispatcher(send=self._send, inbox=inbox, server_name=endpoint.name)
         self.process: ServerProcess | None = None
         self.server = endpoint.name
 
     def lose(self, error: HubError) -> None:
         if not self.lost.is_set():
+            self.fault = error
             self.dispatcher.fail(error)
             self.lost.set()
 
@@ -139,7 +145,7 @@ class _Link:
                 raise
             version = common_version(supported_versions(error))
             result = await self._discover(version, timeout_s)
-        return StdioChannel(Era.MODERN, modern_hello(result), self.dispatcher, self.lost)
+        return StdioChannel(Era.MODERN, modern_hello(result), self)
 
     async def initialize(self, timeout_s: float) -> StdioChannel:
         """Shake hands in the legacy era. Raises RpcError and the faults of a request."""
@@ -148,7 +154,7 @@ class _Link:
         )
         hello = legacy_hello(result)
         await self.dispatcher.notify("notifications/initialized", {})
-        return StdioChannel(Era.LEGACY, hello, self.dispatcher, self.lost)
+        return StdioChannel(Era.LEGACY, hello, self)
 
     async def _discover(self, version: str, timeout_s: float) -> bytes:
         return await self.dispatcher.request(

@@ -1,0 +1,82 @@
+"""What a failed connection means: in words for a person, and for what the hub does next."""
+
+from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
+from agenthub.adapters.outbound.mcp_client.http_answers import HttpStatusError
+from agenthub.domain.entities.endpoints import Endpoint, HttpKind, HttpTransport
+from agenthub.domain.exceptions import (
+    HubError,
+    QuotaError,
+    RpcError,
+    TimedOutError,
+    UnavailableError,
+    UpstreamError,
+)
+from agenthub.domain.ports.outbound.http import (
+    BodyTooLargeError,
+    ConnectFailedError,
+    TransportError,
+)
+
+_POST_UNKNOWN = (404, 405)
+
+
+def reason(error: Exception, endpoint: Endpoint) -> str:
+    """Say what is wrong and what may help."""
+    if isinstance(error, RpcError):
+        return f"It answered with an error: {error.message[:300]} ({error.code})."
+    if not isinstance(error, HubError):
+        return "The hub failed to connect it; its log says more."
+    if is_unauthorized(error):
+        if isinstance(endpoint.transport, HttpTransport) and not _has_credential(endpoint):
+            return f"{error.message} Add an Authorization header."
+        return error.message
+    if error.code == "server_no_mcp":
+        return f"{error.message} It speaks no MCP at this address."
+    if _is_at_wrong_door(error, endpoint):
+        return (
+            f"{error.message} It may be a server of the older HTTP+SSE transport (register it"
+            ' with the type "sse"), or the path is wrong.'
+        )
+    return error.message
+
+
+def is_unauthorized(error: Exception | None) -> bool:
+    return isinstance(error, HubError) and error.code == "server_unauthorized"
+
+
+def speaks_otherwise(error: Exception) -> bool:
+    """Say whether a server is there and answered, but not in the era it was addressed in."""
+    if isinstance(error, UpstreamError):
+        return not isinstance(error, TransportError | BodyTooLargeError)
+    return isinstance(error, RpcError | NotModernError)
+
+
+def casts_doubt(error: HubError) -> bool:
+    """Say whether a failed request may mean that the server is not well."""
+    if isinstance(error, HttpStatusError):
+        return error.status >= 500
+    if isinstance(error, QuotaError):
+        return False
+    return isinstance(error, UnavailableError | TimedOutError | TransportError)
+
+
+def is_certain(error: HubError) -> bool:
+    """Say whether a failed request proves that the server cannot be reached."""
+    return isinstance(error, ConnectFailedError)
+
+
+def _is_at_wrong_door(error: HubError, endpoint: Endpoint) -> bool:
+    cause: BaseException | None = error if isinstance(error, HttpStatusError) else error.__cause__
+    return (
+        isinstance(cause, HttpStatusError)
+        and cause.status in _POST_UNKNOWN
+        and isinstance(endpoint.transport, HttpTransport)
+        and endpoint.transport.kind is HttpKind.STREAMABLE
+    )
+
+
+def _has_credential(endpoint: Endpoint) -> bool:
+    transport = endpoint.transport
+    return isinstance(transport, HttpTransport) and any(
+        name.lower() == "authorization" for name in transport.headers
+    )

@@ -1,0 +1,55 @@
+"""What a lane is given: what to connect to, how, and what it needs of the world."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agenthub.adapters.outbound.mcp_client.channel import Channel, Inbox
+from agenthub.adapters.outbound.mcp_client.reading import Reader
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.ports.outbound.clock import Chance, Clock
+
+Pause = Callable[[float, asyncio.Event], Awaitable[None]]
+"""Waits so many seconds, or until the event is set."""
+
+Opener = Callable[[Inbox, Era | None], AbstractAsyncContextManager[Channel]]
+"""Opens a channel; the era is given where it is known."""
+
+
+class Phase(StrEnum):
+    CONNECTING = "connecting"
+    READY = "ready"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanePlan:
+    """What a lane is for. `era` None: to be found. `reopens`: a silent connection is replaced;
+    else it is kept and tried, as nothing can be lost with it.
+    """
+
+    server: str
+    era: Era | None
+    open: Opener
+    reader: Reader
+    reopens: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every lane needs of the world."""
+
+    clock: Clock
+    chance: Chance
+    pause: Pause
+
+
+async def pause(seconds: float, wake: asyncio.Event) -> None:
+    """Wait by the loop's own clock."""
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass
