@@ -1,0 +1,153 @@
+"""What an agent brings back with its answers: its own, unaltered, once, and fitting."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.security.wire import Target, refused
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("asking")]
+
+SERVERS = "/api/mcp/servers"
+Json = dict[str, Any]
+
+
+FORM_CAPABLE = {"elicitation": {"form": {}}}
+
+
+@pytest.fixture(scope="module")
+def asking(_home: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers of both eras, `ask-modern` and `ask-legacy`, whose tool asks before it answers."""
+    folder = tmp_path_factory.mktemp("asking")
+    with ExitStack() as stack:
+        for era in ("modern", "legacy"):
+            options = ("--era", era, "--transport", "http")
+            server = stack.enter_context(FixtureProcess("era_server", *options, log_dir=folder))
+            _home.hub.register_http(f"ask-{era}", server.url)
+            stack.callback(_home.hub.unregister, f"ask-{era}")
+        yield
+
+
+def round_of(tool_name: str, state: object, answer: object) -> Json:
+    """The params that come back with an answer."""
+    return {
+        "name": tool_name,
+        "arguments": {},
+        "requestState": state,
+        "inputResponses": answer,
+    }
+
+
+ACCEPTED = {"action": "accept", "content": {"name": "Ada"}}
+
+
+def asked(hub: Target, tool_name: str, token: str = "") -> tuple[str, str]:
+    """Have the tool ask; gives the state and the key of its question."""
+    params = {"name": tool_name, "arguments": {}}
+    message = hub.modern("tools/call", params, capabilities=FORM_CAPABLE, token=token).message()
+    result = message["result"]
+    assert result["resultType"] == "input_required", message
+    return result["requestState"], next(iter(result["inputRequests"]))
+
+
+def answered(hub: Target, params: Json, token: str = "") -> Json:
+    reply = hub.modern("tools/call", params, capabilities=FORM_CAPABLE, token=token)
+    return reply.message()
+
+
+def greeted(message: Json) -> bool:
+    return "Hello" in json.dumps(message)
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("change", ["altered", "cut", "other key", "other tool", "other arguments"])
+def test_state_of_a_request_serves_nobody_and_nothing_else(
+    hub: Target, era: str, change: str
+) -> None:
+    name = f"ask-{era}__ask_name"
+    state, question = asked(hub, name)
+    params = round_of(name, state, {question: ACCEPTED})
+    token = ""
+    if change == "altered":
+        at = len(state) // 2
+        params["requestState"] = state[:at] + ("A" if state[at] != "A" else "B") + state[at + 1 :]
+    elif change == "cut":
+        params["requestState"] = state[:-8]
+    elif change == "other key":
+        token = hub.key("tools:call")
+    elif change == "other tool":
+        params["name"] = f"ask-{era}__who_asks"
+    else:
+        params["arguments"] = {"more": 1}
+    message = answered(hub, params, token)
+    assert refused(message), message
+    assert not greeted(message)
+    honest = answered(hub, round_of(name, state, {question: ACCEPTED}))
+    assert greeted(honest), honest
+
+
+def test_state_of_a_parked_call_serves_once(hub: Target) -> None:
+    name = "ask-legacy__ask_name"
+    state, question = asked(hub, name)
+    params = round_of(name, state, {question: ACCEPTED})
+    assert greeted(answered(hub, params))
+    replayed = answered(hub, params)
+    assert refused(replayed)
+    assert not greeted(replayed)
+
+
+def test_state_of_one_path_serves_no_other(hub: Target) -> None:
+    state, question = asked(hub, "ask-legacy__ask_name")
+    params = round_of("ask_name", state, {question: ACCEPTED})
+    reply = hub.modern(
+        "tools/call", params, capabilities=FORM_CAPABLE, path="/servers/ask-legacy/mcp"
+    )
+    assert refused(reply.message())
+
+
+@pytest.mark.parametrize("state", ["", "x", "e30=", 1, [], {}, "A" * 100_000, "\x00", "é"])
+def test_made_up_state_is_refused(hub: Target, state: object) -> None:
+    for era in ("modern", "legacy"):
+        params = round_of(f"ask-{era}__ask_name", state, {"name": ACCEPTED})
+        assert not greeted(answered(hub, params))
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"action": "accept", "content": {"name": 7}},
+        {"action": "accept", "content": {}},
+        {"action": "accept", "content": {"name": None}},
+        {"action": "accept", "content": ["Ada"]},
+        {"action": "accept"},
+        {"action": "maybe", "content": {"name": "Ada"}},
+        {"content": {"name": "Ada"}},
+        {"action": ["accept"], "content": {"name": "Ada"}},
+        "Ada",
+        None,
+        [],
+    ],
+    ids=repr,
+)
+def test_answer_that_fits_no_question_is_not_taken(hub: Target, era: str, answer: object) -> None:
+    name = f"ask-{era}__ask_name"
+    state, question = asked(hub, name)
+    message = answered(hub, round_of(name, state, {question: answer}))
+    assert not greeted(message), message
+    if "result" in message and message["result"].get("resultType") == "input_required":
+        result = message["result"]
+        again = round_of(
+            name, result["requestState"], {next(iter(result["inputRequests"])): ACCEPTED}
+        )
+        assert greeted(answered(hub, again))
+
+
+@pytest.mark.parametrize("responses", [[], "x", 1, {"nobody-asked": ACCEPTED}, {"": ACCEPTED}])
+def test_answers_to_what_nobody_asked_are_not_taken(hub: Target, responses: object) -> None:
+    for era in ("modern", "legacy"):
+        name = f"ask-{era}__ask_name"
+        state, _ = asked(hub, name)
+        assert not greeted(answered(hub, round_of(name, state, responses)))
