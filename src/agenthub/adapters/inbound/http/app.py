@@ -40,7 +40,8 @@ class RestFace:
         self._closing = Closing()
         counters = Counters()
         self.app = build_app(Surroundings(hub, clock, self._closing, counters, ping))
-        self._entrance = Counting(SafetyNet(StrictBodies(self.app), ids), counters)
+        self.app.add_middleware(SafetyNet, ids=ids)
+        self._entrance = Counting(StrictBodies(self.app), counters)
 
     def close(self) -> None:
         """Be no longer ready, and end every open stream, so that the server can stop."""

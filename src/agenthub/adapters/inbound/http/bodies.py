@@ -6,7 +6,7 @@ from typing import Any
 import jiter
 import msgspec
 
-from agenthub.adapters.inbound.gate import Message, Receive, RefusedRequestError, Scope, Send
+from agenthub.adapters.inbound.gate import App, Message, Receive, RefusedRequestError, Scope, Send
 from agenthub.adapters.inbound.gate import read_body as read
 from agenthub.adapters.inbound.http.problems import of_hub_error, problem
 from agenthub.domain.exceptions import HubError
@@ -25,7 +25,7 @@ class StrictBodies:
     400: no JSON, duplicate keys, NaN, lone surrogates, NUL, deeper than 200. 408, 413, 415.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
-from agenthub.adapters.inbound.gate import Message, Receive, Scope, Send
+from agenthub.adapters.inbound.gate import App, Message, Receive, Scope, Send
 from agenthub.domain.entities.endpoints import ConnectionStatus
 from agenthub.domain.services.endpoints import EndpointReport
 
@@ -27,7 +26,7 @@ class Counters:
 class Counting:
     """Counts every answer of the application inside."""
 
-    def __init__(self, app: Any, counters: Counters) -> None:
+    def __init__(self, app: App, counters: Counters) -> None:
         self._app = app
         self._counters = counters
 

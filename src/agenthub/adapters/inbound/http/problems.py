@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from agenthub.adapters.inbound.gate import (
     CHALLENGE,
+    App,
     Receive,
     RefusedRequestError,
     Scope,
@@ -24,6 +25,7 @@ from agenthub.domain.ports.outbound.clock import IdFactory
 
 PROBLEM = "application/problem+json"
 DEFAULT_RETRY_AFTER_S = 5
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 STATUS_OF = {
     ErrorKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -135,17 +137,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _methods_at(request: Request) -> list[str]:
     """List every method of a path; Starlette names those of the first matching route only."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= set(getattr(route, "methods", None) or ())
-    return sorted(found)
+    routes = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(r.matches({**request.scope, "method": method})[0] is Match.FULL for r in routes)
+    ]
 
 
 class SafetyNet:
-    """The outermost edge: a fault of the hub becomes a 500 with nothing but the id of its log."""
+    """The outermost edge of the routes: a fault becomes a 500 with nothing but its log id."""
 
-    def __init__(self, app: Any, ids: IdFactory) -> None:
+    def __init__(self, app: App, ids: IdFactory) -> None:
         self._app = app
         self._ids = ids
 

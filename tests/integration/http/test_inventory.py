@@ -1,0 +1,84 @@
+"""Every route of the hub is closed by default, and says which scope opens it."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from agenthub.domain.entities.identity import Scope
+from tests.integration.http.world import Served, bearer, body_of
+
+WITHOUT_TOKEN = {"/livez", "/readyz"}
+MCP = [
+    ("POST", "/mcp"),
+    ("GET", "/mcp"),
+    ("DELETE", "/mcp"),
+    ("POST", "/groups/team/mcp"),
+    ("POST", "/servers/demo/mcp"),
+    ("GET", "/sse"),
+    ("GET", "/groups/team/sse"),
+    ("POST", "/sse/messages"),
+]
+
+
+async def described(hub: Served) -> list[tuple[str, str, dict[str, Any]]]:
+    paths = (await hub.http.get("/openapi.json")).json()["paths"]
+    return [
+        (method.upper(), path, operation)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    ]
+
+
+async def test_nothing_but_health_answers_without_a_token(hub: Served) -> None:
+    routes = [(method, path) for method, path, _ in await described(hub)]
+    assert len(routes) > 25
+    nobody = {"authorization": ""}
+    for method, path in [*routes, *MCP]:
+        answer = await hub.http.request(method, path, headers=nobody)
+        wanted = 200 if path in WITHOUT_TOKEN else 401
+        assert answer.status_code == wanted, (method, path)
+        if wanted == 401:
+            assert "www-authenticate" in answer.headers, (method, path)
+            assert body_of(answer)["code"] == "unauthenticated"
+
+
+async def test_every_route_declares_a_scope_and_refuses_a_key_without_it(hub: Served) -> None:
+    # `hitl:answer` opens nothing here yet, so a key with it alone stands for one without scopes.
+    key = await hub.key("hitl:answer")
+    for method, path, operation in await described(hub):
+        if path in WITHOUT_TOKEN:
+            assert "security" not in operation
+            continue
+        scopes = [scope for one in operation["security"] for scope in one.get("bearer", [])]
+        assert scopes, (method, path)
+        assert set(scopes) <= set(Scope), (method, path)
+        sent = {"json": {}} if method in ("POST", "PATCH") else {}
+        answer = await hub.http.request(method, path, headers=bearer(key["secret"]), **sent)
+        assert answer.status_code == 403, (method, path, answer.text)
+        assert body_of(answer)["code"] == "insufficient_scope"
+
+
+async def test_nothing_is_served_that_is_not_described(hub: Served) -> None:
+    shown = {(method, path) for method, path, _ in await described(hub)}
+    app = hub.world.rest.app
+    served = {
+        (method, route.path_format) for route in _routes(app) for method in route.methods or ()
+    }
+    assert {(m, p.replace(":path", "")) for m, p in served} == shown
+
+
+def _routes(app: FastAPI) -> list[APIRoute]:
+    return [
+        context.original_route
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute)
+    ]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_the_description_needs_no_other_host(hub: Served, path: str) -> None:
+    text = (await hub.http.get(path)).text
+    assert "://cdn" not in text
+    assert "<script" not in text
