@@ -10,17 +10,20 @@ from dataclasses import dataclass
 import psutil
 
 from tests.support.agents import Agent, AgentEra, failure_of, text_of
+from tests.support.fault_stdio import FaultyStdio
 from tests.support.hub_process import HubProcess
 from tests.support.waiting import eventually
 
 HEALTHY = ("well-old", "well-new", "well-stdio")
 HEALTHY_CALLS = 200
-FAULTY_CALLS = 5
+FAULTY_CALLS = 3
 FAILS_WITHIN_S = 10.0
 """The call timeout of these hubs is 3 s; the rest is for a machine of two busy cores."""
 
 RECOVERS_WITHIN_S = 40.0
 GROWTH_BYTES = 120 * 1024 * 1024
+"""Six calls at once, each of which may hold an answer of 16 MiB, and some room."""
+
 SAMPLE_S = 0.01
 
 
@@ -31,6 +34,14 @@ class Refusal:
     code: str
     text: str
     took_s: float
+
+
+def register_unseen(hub: HubProcess, name: str, server: FaultyStdio) -> None:
+    """Register without a trial, which would start and end a stubborn server once more."""
+    body = {"name": name, "transport": server.transport}
+    answer = hub.rest("POST", "/api/mcp/servers", body)
+    assert answer.status == 201, answer
+    assert answer.body["status"] == "ready", answer.body
 
 
 async def refused(agent: Agent, tool: str) -> Refusal:

@@ -57,6 +57,11 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name)
         self.failure: AssertionError | None = None
 
+    @property
+    def key_names(self) -> set[str]:
+        """The names of all keys it ever made or tried to make."""
+        return {*self._key_ids, *self.memory.doubtful_keys}
+
     def start(self) -> None:
         self._thread = threading.Thread(target=self._work, name=self._name)
         self._thread.start()

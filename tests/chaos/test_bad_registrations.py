@@ -48,7 +48,8 @@ def names(hub: HubProcess) -> list[str]:
 
 def assert_problem(answer: RestAnswer, status: int, code: str) -> None:
     assert answer.status == status, answer
-    assert answer.headers["Content-Type"].startswith(PROBLEM), answer.headers
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert headers["content-type"].startswith(PROBLEM), headers
     assert answer.body["status"] == status
     assert answer.body["code"] == code, answer.body
     assert answer.body["detail"], answer.body
@@ -63,7 +64,6 @@ BAD_TRANSPORTS = {
     "a line break": (http("http://127.0.0.1/mcp\r\nX-Evil: 1"), "url"),
     "a port too high": (http("http://127.0.0.1:99999/mcp"), "url"),
     "no command": (stdio(""), "command"),
-    "NUL in an argument": (stdio("echo", "a\x00b"), "args"),
     "a loader variable": ({**stdio("echo"), "env": {"LD_PRELOAD": "/x.so"}}, "LD_PRELOAD"),
     "a header that is the hub's": ({**http("http://127.0.0.1/"), "headers": {"Host": "x"}}, "Host"),
 }
@@ -77,6 +77,12 @@ def test_transport_that_breaks_a_rule_names_the_field(hub: HubProcess, what: str
     assert any(field in [str(part) for part in error["loc"]] for error in answer.body["errors"])
     assert "secret-word" not in str(answer.body)
     assert "secret-word" not in hub.log()
+    assert "wrong" not in names(hub)
+
+
+def test_argument_with_a_nul_is_no_body_the_hub_reads(hub: HubProcess) -> None:
+    body = {"name": "wrong", "transport": stdio("echo", "a\x00b")}
+    assert_problem(hub.rest("POST", SERVERS, body), 400, "invalid_json")
     assert "wrong" not in names(hub)
 
 

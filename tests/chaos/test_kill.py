@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.chaos.park import register_unseen
 from tests.chaos.registrar import ANCHORS, Memory, State, Worker
 from tests.support.fault_stdio import FaultyStdio, StdioFault
 from tests.support.hub_process import HubProcess
@@ -35,6 +36,7 @@ async def test_everything_acknowledged_survives_and_nothing_half_is_found(hub: H
         body = {"name": name, "transport": address, "enabled": False}
         assert hub.rest("POST", "/api/mcp/servers", body).status == 201
     chance = random.Random(hub.pid)
+    everybody: list[Worker] = []
     for round_ in range(KILLS):
         workers = [Worker(hub, f"w{round_}{n}", hub.pid + n) for n in range(WORKERS)]
         for worker in workers:
@@ -48,7 +50,8 @@ async def test_everything_acknowledged_survives_and_nothing_half_is_found(hub: H
         assert_sound(hub)
         for worker in workers:
             assert_remembered(hub, worker.memory)
-        assert_nothing_else(hub, workers)
+        everybody += workers
+        assert_nothing_else(hub, everybody)
         forget(hub)
 
 
@@ -91,14 +94,12 @@ def assert_remembered(hub: HubProcess, memory: Memory) -> None:
         assert not opens(hub, secret), "a revoked key opens again"
 
 
-def assert_nothing_else(hub: HubProcess, workers: list[Worker]) -> None:
+def assert_nothing_else(hub: HubProcess, everybody: list[Worker]) -> None:
     known = {*ANCHORS}
-    for worker in workers:
-        known |= {*worker.memory.servers, *worker.memory.groups, *worker.memory.keys}
-        known |= worker.memory.doubtful_keys
-    kept = {one["name"] for one in listed(hub, "/api/mcp/servers")}
+    for worker in everybody:
+        known |= {*worker.memory.servers, *worker.memory.groups, *worker.key_names}
+    kept = {one["name"] for one in listed(hub, "/api/mcp/servers") + listed(hub, "/api/keys")}
     kept |= {one["slug"] for one in listed(hub, "/api/groups")}
-    kept |= {one["name"] for one in listed(hub, "/api/keys") if one["name"] in known}
     assert kept <= known
 
 
@@ -153,7 +154,7 @@ async def test_killed_hub_leaves_no_process_and_starts_its_servers_again(
     try:
         for number, (server, fault) in enumerate(zip(servers, FAMILIES, strict=True)):
             server.plant(fault)
-            hub.register(f"family-{number}", server.transport)
+            register_unseen(hub, f"family-{number}", server)
             assert server.processes()
         others = psutil.Process(hub.pid).children(recursive=True)
         hub.kill()
@@ -178,8 +179,8 @@ async def test_hub_killed_while_it_starts_servers_leaves_no_process(
     servers = [FaultyStdio(tmp_path_factory.mktemp("stdio")) for _ in range(6)]
     try:
         for number, server in enumerate(servers):
-            server.plant(StdioFault.STUBBORN_FAMILY)
-            hub.register(f"family-{number}", server.transport)
+            register_unseen(hub, f"family-{number}", server)
+            server.plant(StdioFault.STUBBORN_FAMILY)  # from its next start on
         hub.stop()
         assert not any(server.processes() for server in servers)
         for wanted in (1, 4):

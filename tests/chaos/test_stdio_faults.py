@@ -7,7 +7,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.chaos.park import RECOVERS_WITHIN_S, bounded_memory, fault_strikes_alone, recovers
+from tests.chaos.park import (
+    RECOVERS_WITHIN_S,
+    bounded_memory,
+    fault_strikes_alone,
+    recovers,
+    register_unseen,
+)
 from tests.support.fault_mcp import Eras
 from tests.support.fault_stdio import FaultyStdio, StdioFault
 from tests.support.faults import McpUpstream
@@ -47,10 +53,10 @@ def ill(hub: HubProcess, tmp_path: Path) -> Generator[FaultyStdio]:
 
 
 CODES = {
-    StdioFault.CRASH: {"server_unavailable"},
-    StdioFault.CRASH_LEAVING_CHILD: {"server_unavailable"},
+    StdioFault.CRASH: {"server_ended", "server_lost"},
+    StdioFault.CRASH_LEAVING_CHILD: {"server_ended", "server_lost"},
     StdioFault.HANG: {"server_timeout"},
-    StdioFault.FLOOD: {"server_timeout", "server_bad_message"},
+    StdioFault.FLOOD: {"server_flood"},
     StdioFault.BAD_UTF8: {"server_timeout", "server_bad_message"},
 }
 
@@ -95,7 +101,9 @@ async def test_server_that_exits_at_start_is_tried_until_it_stays(
     def says_why() -> bool:
         record = hub.rest("GET", "/api/mcp/servers/ill").body
         assert record["status"] == "unreachable", record
-        assert "no configuration" in record["last_error"], record
+        assert "exit code 7" in record["last_error"], record
+        output = hub.rest("GET", "/api/mcp/servers/ill/diagnosis").body["output"]
+        assert "no configuration found in /nowhere" in output, output
         return True
 
     await eventually(says_why, within_s=RECOVERS_WITHIN_S)
@@ -112,7 +120,7 @@ async def test_removed_server_leaves_no_process(
     server = FaultyStdio(tmp_path)
     server.plant(fault)
     try:
-        hub.register("unruly", server.transport)
+        register_unseen(hub, "unruly", server)
         assert server.processes()
         hub.unregister("unruly")
         await eventually(lambda: not server.processes(), within_s=GONE_WITHIN_S)

@@ -21,7 +21,7 @@ from tests.support.fault_http import HttpFault, respond
 from tests.support.fault_mcp import Eras, Exchange
 
 START_TIMEOUT_S = 5.0
-DRIP_S = 0.005
+DRIP_S = 0.05
 GARBAGE_BYTES = 512
 
 
