@@ -47,6 +47,7 @@ BEYOND_OPENAPI = (
     ("PROPFIND", "/api/keys"),
 )
 ALLOW = "access-control-allow-origin"
+CLOSE_FRAME = b"\x88"
 
 
 def operations(hub: Target) -> list[tuple[str, str]]:
@@ -397,6 +398,6 @@ def _upgrade(hub: Target, origin: str, first: bytes | None = None) -> tuple[int,
             masked = bytes(a ^ b for a, b in zip(first, itertools.cycle(mask), strict=False))
             sock.sendall(bytes((0x81, 0x80 | len(first))) + mask + masked)
         more = b""
-        while chunk := sock.recv(4096):
+        while not more.startswith(CLOSE_FRAME) and (chunk := sock.recv(4096)):
             more += chunk
     return int(answer.split(b" ")[1]), more

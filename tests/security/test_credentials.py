@@ -197,7 +197,7 @@ async def test_hubs_token_and_the_agents_headers_never_reach_a_server(
         "TE",
         "Trailer",
         "Expect",
-        "Proxy-Authorization",
+        "Proxy-Connection",
         "Proxy-Connection",
     ],
 )

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.security.wire import Target, refused
+from tests.support.fixture_process import FixtureProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("asking")]
 
-SERVERS = "/api/mcp/servers"
 Json = dict[str, Any]
 
 
@@ -118,9 +119,7 @@ def test_made_up_state_is_refused(hub: Target, state: object) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        {"action": "accept", "content": {"name": 7}},
         {"action": "accept", "content": {}},
-        {"action": "accept", "content": {"name": None}},
         {"action": "accept", "content": ["Ada"]},
         {"action": "accept"},
         {"action": "maybe", "content": {"name": "Ada"}},
@@ -143,6 +142,26 @@ def test_answer_that_fits_no_question_is_not_taken(hub: Target, era: str, answer
             name, result["requestState"], {next(iter(result["inputRequests"])): ACCEPTED}
         )
         assert greeted(answered(hub, again))
+
+
+@pytest.mark.parametrize("value", [7, None, True, ["Ada"], {"a": "Ada"}], ids=repr)
+def test_answer_of_the_wrong_type_is_asked_for_again(hub: Target, value: object) -> None:
+    """The hub keeps the question of a legacy server while its call is parked, and checks."""
+    name = "ask-legacy__ask_name"
+    state, question = asked(hub, name)
+    wrong = {"action": "accept", "content": {"name": value}}
+    result = answered(hub, round_of(name, state, {question: wrong}))["result"]
+    assert result["resultType"] == "input_required"
+    right = {next(iter(result["inputRequests"])): ACCEPTED}
+    assert greeted(answered(hub, round_of(name, result["requestState"], right)))
+
+
+def test_modern_server_checks_the_answers_to_its_own_questions(hub: Target) -> None:
+    """The hub keeps nothing between two rounds, and hands on what the agent said, unchanged."""
+    name = "ask-modern__ask_name"
+    state, question = asked(hub, name)
+    said = {"action": "accept", "content": {"name": 7}}
+    assert "Hello, 7!" in json.dumps(answered(hub, round_of(name, state, {question: said})))
 
 
 @pytest.mark.parametrize("responses", [[], "x", 1, {"nobody-asked": ACCEPTED}, {"": ACCEPTED}])

@@ -259,6 +259,26 @@ def test_reading_and_prompting_need_their_scopes(house: House) -> None:
         assert house.hub.ask("GET", f"{SERVERS}/ours/{path}", token=caller).status == 403
 
 
+def test_other_names_of_a_foreign_resource_or_prompt_open_nothing(house: House) -> None:
+    def offered(method: str, kind: str, field: str) -> list[str]:
+        listed = house.hub.modern(method).message()["result"][kind]
+        mine = house.hub.modern(method, token=house.bound).message()["result"][kind]
+        assert mine
+        return [one[field] for one in listed if one not in mine]
+
+    for uri in [*offered("resources/list", "resources", "uri"), "demo://a"]:
+        message = house.hub.modern("resources/read", {"uri": uri}, token=house.bound).message()
+        assert "error" in message or house.theirs.calls() == [], uri
+    for name in [*offered("prompts/list", "prompts", "name"), "greet"]:
+        message = house.hub.modern("prompts/get", {"name": name}, token=house.bound).message()
+        assert "error" in message, name
+    reference = {"type": "ref/prompt", "name": "theirs__greet"}
+    params = {"ref": reference, "argument": {"name": "a", "value": ""}}
+    completed = house.hub.modern("completion/complete", params, token=house.bound).message()
+    assert "error" in completed
+    assert house.theirs.calls() == []
+
+
 def test_no_key_makes_a_stronger_one(house: House) -> None:
     hub = house.hub
     wish = {"name": "stronger", "scopes": ["admin"]}

@@ -13,6 +13,18 @@ Json = dict[str, Any]
 Change = Callable[[Exchange, Json], Json]
 
 
+SHELF: dict[str, Json] = {
+    "resources/list": {"resources": [{"uri": "demo://a", "name": "a"}]},
+    "resources/templates/list": {"resourceTemplates": []},
+    "resources/read": {"contents": [{"uri": "demo://a", "text": "of the resource"}]},
+    "prompts/list": {"prompts": [{"name": "greet"}]},
+    "prompts/get": {
+        "messages": [{"role": "user", "content": {"type": "text", "text": "of the prompt"}}]
+    },
+}
+"""What every watched server offers besides its tools."""
+
+
 class Victim(ThreadedServer):
     """A port of the inner network that nobody may reach: it counts who does."""
 
@@ -57,11 +69,18 @@ class WatchedUpstream(ThreadedServer):
                 result["resultType"] = "complete"
             message: Json = {"jsonrpc": "2.0", "id": exchange.request_id, "result": result}
             status = 200
+        elif exchange.method in SHELF:
+            result = dict(SHELF[exchange.method])
+            if exchange.is_modern:
+                result |= {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "public"}
+            return 200, {"jsonrpc": "2.0", "id": exchange.request_id, "result": result}
         else:
             reply = answer(exchange, self._eras)
             if reply.message is None or "result" not in reply.message:
                 return reply.status, reply.message
             status, message = reply.status, copy.deepcopy(reply.message)
+        if exchange.method in ("initialize", "server/discover"):
+            message["result"]["capabilities"] |= {"resources": {}, "prompts": {}}
         if exchange.method == "tools/list":
             message["result"]["tools"] = list(self._tools)
         if self._change is not None:
@@ -69,7 +88,9 @@ class WatchedUpstream(ThreadedServer):
         return status, message
 
     def calls(self) -> list[Exchange]:
-        return [one for one in self.exchanges if one.method == "tools/call"]
+        """What was asked of the server in earnest: calls, reads and prompts."""
+        earnest = ("tools/call", "resources/read", "prompts/get")
+        return [one for one in self.exchanges if one.method in earnest]
 
 
 class Saying(ThreadedServer):
