@@ -106,11 +106,12 @@ class CallService:
         self, target: Target, errand: Errand, params: RawObject, caller: Caller, answer: Answer
     ) -> Outcome:
         for _ in range(MAX_ROUNDS):
-            needed = answer.input_required
-            if needed is None:
-                return Outcome(answer, target)
-            again = {**params, **await _answered(needed, caller)}
+            if answer.input_required is None:
+                break
+            again = {**params, **await _answered(answer.input_required, caller)}
             answer = await self._send(target, errand, again, caller)
+        if answer.input_required is None:
+            return Outcome(answer, target)
         raise UpstreamError(
             f"The server {target.server!r} asked for more input {MAX_ROUNDS} times in one call.",
             code="too_many_rounds",

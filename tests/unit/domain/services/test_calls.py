@@ -166,6 +166,13 @@ async def test_a_modern_agent_gets_the_round_itself(house: House) -> None:
     assert agent.asked == []
 
 
+async def test_the_answer_after_the_last_round_counts(house: House) -> None:
+    house.client.handle = asking(MAX_ROUNDS)
+    agent = Agent(Era.LEGACY, {"elicitation/create": b"{}"})
+    outcome = await house.calls.carry(house.view, Errand(Deed.CALL_TOOL, "calc__add", {}), agent)
+    assert outcome.answer.result == b'{"content":[]}'
+
+
 async def test_a_server_that_never_stops_asking_is_given_up(house: House) -> None:
     house.client.handle = asking(MAX_ROUNDS * 2)
     agent = Agent(Era.LEGACY, {"elicitation/create": b"{}"})
