@@ -33,7 +33,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Generator[Target]:
 
 @pytest.fixture(scope="session")
 def _guarded(tmp_path_factory: pytest.TempPathFactory) -> Generator[Target]:
-    env = {**_ENV, "AGENTHUB_EGRESS__ALLOW_PRIVATE": "false"}
+    env = {**_ENV, "AGENTHUB_EGRESS__ALLOW_PRIVATE": "false", "AGENTHUB_LOG__FORMAT": "console"}
     yield from _attacked(HubProcess(tmp_path_factory.mktemp("guarded") / "data", env=env))
 
 
@@ -46,9 +46,16 @@ def hub(_home: Target) -> Iterator[Target]:
 
 @pytest.fixture
 def guarded(_guarded: Target) -> Iterator[Target]:
-    """A hub that may not speak to private addresses."""
+    """A hub that may not speak to private addresses, and logs for a person's eye."""
     yield _guarded
     _guarded.assert_log_is_sound()
+
+
+@pytest.fixture(params=["hub", "guarded"])
+def either(request: pytest.FixtureRequest) -> Target:
+    """Both hubs in turn, for what must hold in both forms of the log."""
+    target: Target = request.getfixturevalue(request.param)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,6 @@ async def test_hubs_token_and_the_agents_headers_never_reach_a_server(
         "Trailer",
         "Expect",
         "Proxy-Connection",
-        "Proxy-Connection",
     ],
 )
 def test_headers_of_the_connection_are_not_for_a_registration_to_set(

@@ -197,18 +197,22 @@ def test_hubs_own_error_marker_cannot_be_forged(hub: Target) -> None:
 
 
 FORGED = '{"level":"critical","event":"forged","logger":"root"}'
+CONTROLS = "\x00\x07\x08\x0b\x0c\r\x1b\x85\u2028\u2029\u202e\u2066"
 FORGERIES = [
     f"a\n{FORGED}",
     f"a\r{FORGED}",
     f"a\r\n{FORGED}\r\n",
     f"a\u2028{FORGED}",
-    f"\x1b[2J{FORGED}",
+    f"\x1b[2J\r{FORGED}",
+    f"a\x85{FORGED}",
+    f"\u202e\u2066{FORGED}",
 ]
 
 
 @pytest.mark.parametrize("text", FORGERIES, ids=ascii)
-def test_words_of_others_forge_no_log_line(hub: Target, text: str) -> None:
+def test_words_of_others_forge_no_log_line(either: Target, text: str) -> None:
     """Through names, arguments, headers, errors, server information and stderr."""
+    hub = either
     hub.ask("POST", SERVERS, {"name": text, "transport": {"type": "stdio", "command": text}})
     hub.ask("POST", "/api/groups", {"slug": "forged", "name": text, "members": []})
     hub.ask("DELETE", "/api/groups/forged")
@@ -234,9 +238,9 @@ def test_words_of_others_forge_no_log_line(hub: Target, text: str) -> None:
     program = {"type": "stdio", "command": "python3", "args": args}
     hub.ask("POST", SERVERS, {"name": "stderr", "transport": program})
     hub.hub.unregister("stderr")
-    lines = hub.hub.log().splitlines()
-    assert not [line for line in lines if line.lstrip("\x1b[2J ").startswith('{"level":"critical"')]
-    assert "\x1b" not in hub.hub.log()
+    log = hub.hub.log()
+    assert not [line for line in log.splitlines() if line.startswith(FORGED)]
+    assert not set(CONTROLS) & set(log)
 
 
 def test_every_log_line_is_one_record(hub: Target) -> None:

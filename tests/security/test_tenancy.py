@@ -148,21 +148,27 @@ def test_lists_and_searches_of_a_bound_key_tell_of_nobody_else(house: House, who
         assert reply.status == 403 or b"theirs" not in reply.body, path
 
 
-def test_past_events_tell_a_bound_key_of_nobody_else(house: House) -> None:
-    """The feed goes on for ever, so the test reads what comes before a mark of its own."""
+def replayed(hub: Target, token: str) -> bytes:
+    """What the feed of events repeats to one who heard nothing yet; it never ends by itself."""
     raw = (
-        f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{house.hub.hub.port}\r\n"
-        f"Authorization: Bearer {house.bound}\r\nLast-Event-ID: 0\r\n\r\n"
+        f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{hub.hub.port}\r\n"
+        f"Authorization: Bearer {token}\r\nLast-Event-ID: 0\r\n\r\n"
     )
-    with house.hub.connect() as sock:
+    seen = b""
+    with hub.connect() as sock:
         sock.settimeout(1.0)
         sock.sendall(raw.encode())
-        seen = b""
         try:
             while chunk := sock.recv(65_536):
                 seen += chunk
         except TimeoutError:
             pass  # the replay is over
+    return seen
+
+
+def test_past_events_tell_a_bound_key_of_nobody_else(house: House) -> None:
+    assert house.theirs_id.encode() in replayed(house.hub, house.hub.hub.token)
+    seen = replayed(house.hub, house.bound)
     assert seen.startswith((b"HTTP/1.1 200", b"HTTP/1.1 403"))
     assert b'"theirs"' not in seen
     assert house.theirs_id.encode() not in seen
