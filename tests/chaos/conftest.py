@@ -20,11 +20,11 @@ def uncounted() -> Generator[None]:
 
 
 @pytest.fixture(scope="module")
-def make_hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], HubProcess]:
+def make_hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HubProcess]:
     """Make hubs that are not started yet, each with a data dir of its own."""
 
-    def make() -> HubProcess:
-        env = {"AGENTHUB_UPSTREAM__CALL_TIMEOUT_S": str(CALL_TIMEOUT_S)}
+    def make(**env: str) -> HubProcess:
+        env = {"AGENTHUB_UPSTREAM__CALL_TIMEOUT_S": str(CALL_TIMEOUT_S), **env}
         return HubProcess(tmp_path_factory.mktemp("hub") / "data", env=env)
 
     return make

@@ -21,8 +21,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def hub(make_hub: Callable[[], HubProcess]) -> Generator[HubProcess]:
-    with make_hub() as hub:
+def hub(make_hub: Callable[..., HubProcess]) -> Generator[HubProcess]:
+    with make_hub(AGENTHUB_UPSTREAM__SETTLE_TIMEOUT_S="5") as hub:
         yield hub
 
 

@@ -21,7 +21,7 @@ SERVERS = ("http-old", "http-new", "stdio-old", "stdio-new")
 
 @pytest.fixture(scope="module")
 def hub(
-    make_hub: Callable[[], HubProcess], tmp_path_factory: pytest.TempPathFactory
+    make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[HubProcess]:
     folder = tmp_path_factory.mktemp("stdio")
     with ExitStack() as stack:
