@@ -153,7 +153,9 @@ class Connection(Overseer):
             return
         if state.status is ConnectionStatus.READY and former.status is not ConnectionStatus.READY:
             self._wake_others(lane)
-        self._tell()
+        was, now = (former.status, former.last_error), (state.status, state.last_error)
+        if was != now or state.status is ConnectionStatus.READY:
+            self._tell()
 
     def on_shelf(self, lane: Lane, former: Shelf) -> None:
         before = {era: self.catalog(era) for era in Era}
@@ -193,11 +195,11 @@ class Connection(Overseer):
         own = self._lane_of(era)
         if own is None and may_start:
             own = self._start_second(era)
-        if own is not None and (own.is_open or await _opens(own, timeout_s)):
-            return own
-        others = [lane for lane in self._lanes if lane is not own]
-        for lane in sorted(others, key=lambda one: not one.is_open):
-            if lane.is_open or await _opens(lane, timeout_s):
+        lanes = sorted(self._lanes, key=lambda one: (one is not own, not one.is_open))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(READY_WAIT_S, timeout_s)
+        for lane in lanes:
+            if lane.is_open or await _opens(lane, until - loop.time()):
                 return lane
         raise self._unavailable()
 

@@ -30,8 +30,8 @@ def reason(error: Exception, endpoint: Endpoint) -> str:
         if isinstance(endpoint.transport, HttpTransport) and not _has_credential(endpoint):
             return f"{error.message} Add an Authorization header."
         return error.message
-    if error.code == "server_no_mcp":
-        return f"{error.message} It speaks no MCP at this address."
+    if error.code in ("server_no_mcp", "server_bad_message"):
+        return f"{error.message} What is there speaks no MCP."
     if _is_at_wrong_door(error, endpoint):
         return (
             f"{error.message} It may be a server of the older HTTP+SSE transport (register it"

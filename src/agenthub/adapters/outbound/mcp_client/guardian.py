@@ -67,6 +67,8 @@ class Guardian:
         """Have the waiting process there. Call before a child is started. Raises OSError."""
         if self._process is not None and not self._gone.is_set():
             return
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         self._process = _start(self.instance)
         self._gone = asyncio.Event()
         on_exit(self._process, lambda _: self._gone.set())

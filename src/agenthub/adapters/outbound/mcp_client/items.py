@@ -115,7 +115,7 @@ def _is(value: Any, types: tuple[type, ...]) -> bool:
 def _check_depth(definition: dict[str, Any], most: int) -> None:
     """Bound the nesting below the item, and refuse numbers that no reader can hold."""
     level: list[Any] = list(definition.values())
-    for _ in range(most + 1):
+    for _ in range(most):
         if not level:
             return
         deeper: list[Any] = []

@@ -115,7 +115,7 @@ class Lane(Inbox):
 
     @property
     def is_open(self) -> bool:
-        return self._spell is not None
+        return self._spell is not None and self._spell.channel.fault is None
 
     @property
     def retry_in_s(self) -> float | None:
@@ -142,7 +142,9 @@ class Lane(Inbox):
         header_params: dict[str, str] | None = None,
     ) -> bytes:
         """Send a request, as `Channel.request`; waits a little for a connection in the making."""
-        spell = self._spell or await self._opened(request.timeout_s)
+        spell = self._spell
+        if spell is None or spell.channel.fault is not None:
+            spell = await self._opened(request.timeout_s)
         channel = spell.channel
         if caller.log_level is not None and channel.era is Era.LEGACY:
             await spell.level.lower(channel, caller.log_level)
@@ -343,7 +345,7 @@ class Lane(Inbox):
     async def _opened(self, timeout_s: float) -> _Spell:
         loop = asyncio.get_running_loop()
         until = loop.time() + min(READY_WAIT_S, timeout_s)
-        while (spell := self._spell) is None:
+        while (spell := self._spell) is None or spell.channel.fault is not None:
             left_s = until - loop.time()
             if self._is_over or left_s <= 0 or self.rests or (self.retry_in_s or 0) > left_s:
                 raise self.unavailable()

@@ -124,7 +124,7 @@ async def open_process(
     # never the values of env or args: both may hold secrets
     _log.info(
         "starting a server",
-        extra={"server": server, "program": program, "args": len(command.args)},
+        extra={"server": server, "program": program, "arguments": len(command.args)},
     )
     pipes = Pipes(server=server, output=output, on_line=on_line, on_lost=on_lost)
     try:

@@ -5,6 +5,7 @@ python -I -S raw_server.py ERA [FAULT ...]
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def capabilities():
 
 def offered():
     path = next((f.partition("=")[2] for f in FAULTS if f.startswith("tools=")), None)
-    names = open(path).read().split() if path else ["echo"]
+    names = pathlib.Path(path).read_text().split() if path else ["echo"]
     return [{"name": name, "inputSchema": {"type": "object"}} for name in names]
 
 
@@ -48,48 +49,58 @@ def spawn(*extra):
     return child.pid
 
 
+def flood(_):
+    while True:
+        raw(b"x" * 65536)
+
+
+def chatter(_):
+    while True:
+        raw(b'{"jsonrpc":"2.0","method":"notifications/nothing"}\n' * 1000)
+
+
+def close(_):
+    os.close(1)
+    time.sleep(600)
+
+
+def ask(number):
+    say({"id": f"q{number}", "method": "elicitation/create", "params": {"message": "?"}})
+    ASKED[f"q{number}"] = number
+
+
+def env(number):
+    say({"id": number, "result": {"env": dict(os.environ), "cwd": os.getcwd()}})
+
+
+def utf8(number):
+    raw(b'{"jsonrpc":"2.0","id":%d,"result":{"text":"\xff\xfe"}}\n' % number)
+
+
+ODD = {
+    "crash": lambda _: os._exit(3),
+    "hang": lambda _: None,
+    "deaf": lambda _: time.sleep(600),
+    "flood": flood,
+    "chatter": chatter,
+    "close": close,
+    "ask": ask,
+    "env": env,
+    "utf8": utf8,
+}
+
+
 def call(number, params):
-    name, arguments = params.get("name"), params.get("arguments", {})
-    if name == "crash":
-        os._exit(3)
-    if name == "hang":
-        return
-    if name == "flood":
-        while True:
-            raw(b"x" * 65536)
-    if name == "chatter":
-        while True:
-            raw(b'{"jsonrpc":"2.0","method":"notifications/nothing"}\n' * 1000)
-    if name == "utf8":
-        raw(b'{"jsonrpc":"2.0","id":%d,"result":{"text":"\xff\xfe"}}\n' % number)
-        return
-    if name == "close":
-        os.close(1)
-        time.sleep(600)
-    if name == "deaf":
-        time.sleep(600)
-    if name == "ask":
-        say({"id": f"q{number}", "method": "elicitation/create", "params": {"message": "?"}})
-        ASKED[f"q{number}"] = number
+    name = params.get("name")
+    if name in ODD:
+        ODD[name](number)
         return
     if name == "log":
         say({"method": "notifications/message", "params": {"level": "info", "data": "hi"}})
     if name == "change":
         say({"method": "notifications/tools/list_changed", "params": {}})
-    if name == "env":
-        say({"id": number, "result": {"env": dict(os.environ), "cwd": os.getcwd()}})
-        return
-    say(
-        {
-            "id": number,
-            "result": {
-                "echo": arguments,
-                "pid": os.getpid(),
-                "kin": KIN,
-                "meta": params.get("_meta"),
-            },
-        }
-    )
+    said = {"echo": params.get("arguments", {}), "meta": params.get("_meta")}
+    say({"id": number, "result": {**said, "pid": os.getpid(), "kin": KIN}})
 
 
 ASKED = {}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ class Heard:
         self.lost: asyncio.Queue[HubError] = asyncio.Queue()
         self.output = OutputTail()
 
-    async def reply(self) -> dict[str, object]:
+    async def reply(self) -> dict[str, Any]:
         return json.loads(await soon(self.lines.get()))
 
 
@@ -58,12 +59,9 @@ def python(code: str, **env: str) -> StdioTransport:
     return StdioTransport(command=sys.executable, args=("-I", "-S", "-c", code), env=env)
 
 
-async def result_of(process: ServerProcess, heard: Heard, tool: str = "echo") -> dict[str, object]:
+async def result_of(process: ServerProcess, heard: Heard, tool: str = "echo") -> dict[str, Any]:
     await process.send(asking(tool))
-    reply = await heard.reply()
-    result = reply["result"]
-    assert isinstance(result, dict)
-    return result
+    return (await heard.reply())["result"]
 
 
 @pytest.fixture(params=["asyncio", "asyncio+uvloop"])
@@ -83,11 +81,10 @@ async def test_a_server_gets_no_secret_of_the_hub(
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     async with running(raw_command(env={"MINE": "1"}), tmp_path) as (process, heard):
         env = (await result_of(process, heard, "env"))["env"]
-    assert isinstance(env, dict)
     assert env.pop("MINE") == "1"
     assert env.pop("AGENTHUB_CHILD_OF")
     assert env["PATH"] == os.environ["PATH"]
-    assert set(env) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_CTYPE"}
+    assert {*env} <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_CTYPE"}
 
 
 async def test_a_crash_is_told_with_its_exit_code(tmp_path: Path) -> None:
@@ -111,10 +108,15 @@ async def test_a_last_word_before_the_end_is_heard(tmp_path: Path) -> None:
 async def test_sending_to_what_has_ended_says_so(tmp_path: Path) -> None:
     async with running(python("pass"), tmp_path) as (process, heard):
         await soon(heard.lost.get())
-        with pytest.raises(UnavailableError):
-            for _ in range(1000):
+
+        async def refused() -> bool:
+            try:
                 await process.send(b"{}" * 100)
-                await asyncio.sleep(0)
+            except UnavailableError:
+                return True
+            return False
+
+        await eventually(refused)
 
 
 async def test_a_line_without_end_is_cut_off(
@@ -138,8 +140,8 @@ async def test_a_long_line_within_the_bound_arrives_whole(tmp_path: Path) -> Non
 async def test_a_banner_is_passed_over_and_kept_for_people(tmp_path: Path) -> None:
     async with running(raw_command("legacy", "banner"), tmp_path) as (process, heard):
         await result_of(process, heard)
-        lines = await eventually(lambda: len(heard.output.lines()) == 2 and heard.output.lines())
-        assert set(lines) == {"[stdout] Welcome to the raw server!", "it is ready"}
+        await eventually(lambda: len(heard.output.lines()) == 2)
+        assert set(heard.output.lines()) == {"[stdout] Welcome to the raw server!", "it is ready"}
 
 
 async def test_a_program_that_only_chats_is_no_server(tmp_path: Path) -> None:
@@ -183,7 +185,6 @@ async def test_a_server_that_ignores_sigterm_is_killed(
 async def test_what_a_server_started_ends_with_it(tmp_path: Path, fault: str) -> None:
     async with running(raw_command("legacy", fault), tmp_path) as (process, heard):
         kin = (await result_of(process, heard))["kin"]
-        assert isinstance(kin, list)
         assert is_alive(kin[0])
     await eventually(lambda: not is_alive(kin[0]))
 
@@ -191,13 +192,21 @@ async def test_what_a_server_started_ends_with_it(tmp_path: Path, fault: str) ->
 async def test_a_server_that_does_not_read_does_not_fill_the_memory(tmp_path: Path) -> None:
     async with running(raw_command(), tmp_path) as (process, heard):
         await process.send(asking("deaf"))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                for _ in range(1000):
-                    await process.send(b"x" * 100_000)
-        stdin = process._stdin
-        assert stdin.get_write_buffer_size() < 1_000_000
+        assert await _filled(process) < 20
         assert heard.lost.empty()
+
+
+async def _filled(process: ServerProcess) -> int:
+    """Send until it no longer goes; give how many messages of 100 KB went."""
+    sent = 0
+    try:
+        async with asyncio.timeout(0.3):
+            while sent < 1000:
+                await process.send(b"x" * 100_000)
+                sent += 1
+    except TimeoutError:
+        pass
+    return sent
 
 
 async def test_leaving_while_cancelled_twice_still_kills(tmp_path: Path) -> None:
