@@ -3,7 +3,6 @@
 from dependency_injector import containers, providers
 
 from agenthub.adapters.inbound.http.app import RestFace
-from agenthub.adapters.inbound.http.app import RestFace
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.face import McpFace
 from agenthub.adapters.inbound.mcp.sealing import Sealer
@@ -23,8 +22,6 @@ class FacesContainer(containers.DeclarativeContainer):
     hub = providers.Dependency(instance_of=Hub)
     ids = providers.Dependency(instance_of=IdFactory)
     ping = providers.Dependency()
-    ids = providers.Dependency(instance_of=IdFactory)
-    ping = providers.Dependency()
     secrets = providers.Dependency(instance_of=SecretBox)
 
     dashboard = providers.Singleton(Dashboard)
@@ -41,5 +38,4 @@ class FacesContainer(containers.DeclarativeContainer):
     mcp = providers.Singleton(
         McpFace, chance=chance, clock=clock, hub=hub, limits=mcp_limits, sealer=sealer
     )
-    rest = providers.Singleton(RestFace, clock=clock, hub=hub, ids=ids, ping=ping)
     rest = providers.Singleton(RestFace, clock=clock, hub=hub, ids=ids, ping=ping)

@@ -33,7 +33,9 @@ class ServicesContainer(containers.DeclarativeContainer):
     uow = providers.Dependency(instance_of=UnitOfWork)
 
     directory = providers.Singleton(Directory)
-    announcer = providers.Singleton(Announcer, client=mcp_client, clock=clock, uow=uow)
+    announcer = providers.Singleton(
+        Announcer, client=mcp_client, clock=clock, directory=directory, uow=uow
+    )
     events = providers.Singleton(
         EventService,
         bus=event_bus,

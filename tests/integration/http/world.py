@@ -57,7 +57,9 @@ class RestWorld:
         )
         self.client = FakeMcpClient()
         self.directory = Directory()
-        self.announcer = Announcer(client=self.client, clock=self.clock, uow=self.uow)
+        self.announcer = Announcer(
+            client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
+        )
         chance = FakeChance()
         identity = IdentityService(
             chance=chance,

@@ -12,6 +12,7 @@ from agenthub.domain.event import CatalogChanged, DomainEvent, ServerStatusChang
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+from agenthub.domain.services.directory import Directory
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
@@ -24,9 +25,12 @@ _logger = logging.getLogger(__name__)
 class Announcer(McpListener):
     """A resident with one writing task. News of the same that follow each other are told once."""
 
-    def __init__(self, *, client: McpClient, clock: Clock, uow: UnitOfWork) -> None:
+    def __init__(
+        self, *, client: McpClient, clock: Clock, directory: Directory, uow: UnitOfWork
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._directory = directory
         self._uow = uow
         self._waiting: list[DomainEvent] = []
         self._status: dict[str, tuple[str, str | None]] = {}
@@ -51,6 +55,8 @@ class Announcer(McpListener):
         await self._tasks.__aexit__(None, None, None)
 
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
+        if self._directory.endpoint(endpoint.id) is None:
+            return  # connected on trial: it is not registered
         news = (state.status.value, state.last_error)
         if self._status.get(endpoint.id) == news:
             return
@@ -69,6 +75,8 @@ class Announcer(McpListener):
         )
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
+        if self._directory.endpoint(endpoint.id) is None:
+            return
         told = {kind.value for kind in kinds}
         last = self._waiting[-1] if self._waiting else None
         if isinstance(last, CatalogChanged) and last.server == endpoint.name:

@@ -1,8 +1,10 @@
 """Registering servers, changing them, and keeping their connections in step."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from agenthub.domain.entities.endpoints import (
     ConnectionStatus,
@@ -87,6 +89,7 @@ class EndpointService:
         self._ids = ids
         self._settle_timeout_s = settle_timeout_s
         self._uow = uow
+        self._turns: WeakValueDictionary[EndpointId, asyncio.Lock] = WeakValueDictionary()
 
     async def load(self) -> None:
         """Read all endpoints of the workspace and begin to connect them. Waits for none."""
@@ -157,12 +160,21 @@ class EndpointService:
 
         Raises NotFoundError, InvalidError, ConflictError, DeniedError; then nothing changed.
         """
-        principal.require(Scope.HUB_WRITE)
-        former = self._find(principal, id_or_name)
+        endpoint_id = self._changeable(principal, id_or_name).id
+        async with self._turn(endpoint_id):
+            endpoint = await self._update(principal, endpoint_id, change)
+        return await self._settled(endpoint)
+
+    async def _update(
+        self,
+        principal: Principal,
+        endpoint_id: EndpointId,
+        change: Callable[[Endpoint], EndpointPatch],
+    ) -> Endpoint:
         async with self._uow.begin(principal) as tx:
-            stored = await tx.endpoints.find(former.id)
+            stored = await tx.endpoints.find(endpoint_id)
             if stored is None:
-                raise _not_found(id_or_name)
+                raise _not_found(endpoint_id)
             patch = change(stored)
             given = {
                 "name": patch.name,
@@ -181,18 +193,18 @@ class EndpointService:
             await tx.commit()
         self._directory.put_endpoint(endpoint)
         await self._reconnect(stored, endpoint)
-        return await self._settled(endpoint)
+        return endpoint
 
     async def remove(self, principal: Principal, id_or_name: str) -> None:
         """Close and forget a server. Raises NotFoundError."""
-        principal.require(Scope.HUB_WRITE)
-        endpoint = self._find(principal, id_or_name)
-        async with self._uow.begin(principal) as tx:
-            await tx.endpoints.remove(endpoint.id)
-            self._announce(tx, endpoint, "removed")
-            await tx.commit()
-        self._directory.drop_endpoint(endpoint.id)
-        await self._client.disconnect(endpoint.id)
+        endpoint = self._changeable(principal, id_or_name)
+        async with self._turn(endpoint.id):
+            async with self._uow.begin(principal) as tx:
+                await tx.endpoints.remove(endpoint.id)
+                self._announce(tx, endpoint, "removed")
+                await tx.commit()
+            self._directory.drop_endpoint(endpoint.id)
+            await self._client.disconnect(endpoint.id)
 
     async def refresh(self, principal: Principal, id_or_name: str) -> EndpointReport:
         """Read the server's lists again, or try to reach it again, and report."""
@@ -215,8 +227,8 @@ class EndpointService:
         """Connect on trial and leave nothing behind. Raises ConflictError, UpstreamError."""
         async with self._uow.begin(principal) as tx:
             await tx.endpoints.add(endpoint)
-        await self._client.connect(endpoint)
         try:
+            await self._client.connect(endpoint)
             state = await self._client.settled(endpoint.id, self._settle_timeout_s)
         finally:
             await self._client.disconnect(endpoint.id)
@@ -253,6 +265,16 @@ class EndpointService:
         group = self._directory.group(principal.group)
         return [e for e in mine if group is not None and group.member(e.id) is not None]
 
+    def _turn(self, endpoint_id: EndpointId) -> asyncio.Lock:
+        """One change of an endpoint at a time, so that what is stored is what is connected."""
+        return self._turns.setdefault(endpoint_id, asyncio.Lock())
+
+    def _changeable(self, principal: Principal, id_or_name: str) -> Endpoint:
+        principal.require(Scope.HUB_WRITE)
+        endpoint = self._find(principal, id_or_name)
+        _refuse_bound(principal)
+        return endpoint
+
     def _find(self, principal: Principal, id_or_name: str) -> Endpoint:
         for endpoint in self._visible(principal):
             if id_or_name in (endpoint.id, endpoint.name):
@@ -286,5 +308,9 @@ def _may_change(principal: Principal, transport: Transport) -> None:
                 )
         case HttpTransport():
             principal.require(Scope.HUB_WRITE)
+    _refuse_bound(principal)
+
+
+def _refuse_bound(principal: Principal) -> None:
     if principal.group is not None:
         raise DeniedError("A key bound to a group cannot change servers.", code="group_bound")

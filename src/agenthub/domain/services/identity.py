@@ -105,7 +105,7 @@ class IdentityService:
 
         Raises DeniedError, InvalidError, and ConflictError when the group has just gone.
         """
-        principal.require(Scope.ADMIN)
+        _require_manager(principal)
         now = self._clock.now()
         _check(principal, draft, now)
         secret = PREFIX + self._chance.token(SECRET_BYTES)
@@ -127,13 +127,13 @@ class IdentityService:
 
     async def page(self, principal: Principal, *, limit: int, after: str | None) -> list[ApiKey]:
         """List keys, oldest first; `after` is the last id of the page before."""
-        principal.require(Scope.ADMIN)
+        _require_manager(principal)
         async with self._uow.read(principal) as stored:
             return await stored.keys.page(limit=limit, after=after)
 
     async def find(self, principal: Principal, key_id: str) -> ApiKey:
         """Give one key. Raises NotFoundError."""
-        principal.require(Scope.ADMIN)
+        _require_manager(principal)
         async with self._uow.read(principal) as stored:
             key = await stored.keys.find(KeyId(key_id))
         if key is None:
@@ -142,7 +142,7 @@ class IdentityService:
 
     async def revoke(self, principal: Principal, key_id: str) -> None:
         """Forget a key; it opens nothing from now on. Raises NotFoundError."""
-        principal.require(Scope.ADMIN)
+        _require_manager(principal)
         async with self._uow.begin(principal) as tx:
             await tx.keys.remove(KeyId(key_id))
             await tx.commit()
@@ -175,19 +175,19 @@ class IdentityService:
 
     def _group_of(self, principal: Principal, given: str | None) -> GroupId | None:
         if given is None:
-            if principal.group is not None:
-                raise DeniedError(
-                    "A key bound to a group can only make keys of that group.", code="group_bound"
-                )
             return None
         group = self._directory.group_at(principal.workspace, given) or self._directory.group(
             GroupId(given)
         )
         if group is None or group.workspace != principal.workspace:
             raise InvalidError.at("group", message="there is no such group")
-        if principal.group not in (None, group.id):
-            raise InvalidError.at("group", message="there is no such group")
         return group.id
+
+
+def _require_manager(principal: Principal) -> None:
+    principal.require(Scope.ADMIN)
+    if principal.group is not None:
+        raise DeniedError("A key bound to a group cannot manage keys.", code="group_bound")
 
 
 def _check(principal: Principal, draft: KeyDraft, now: datetime) -> None:
@@ -200,6 +200,9 @@ def _check(principal: Principal, draft: KeyDraft, now: datetime) -> None:
         raise DeniedError("A key may not do more than its maker.", code="scope_exceeded")
     if draft.expires_at is not None and draft.expires_at <= now:
         raise InvalidError.at("expires_at", message="must lie in the future")
+    limit = principal.expires_at
+    if limit is not None and (draft.expires_at is None or draft.expires_at > limit):
+        raise DeniedError("A key may not outlive its maker's.", code="expiry_exceeded")
 
 
 def _sha256(token: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from agenthub.domain.entities.catalog.listing import IDENTITY_FIELD, Item, ItemKind
 from agenthub.domain.entities.catalog.naming import expose_name
@@ -61,22 +62,62 @@ def _follow(server: str, holder: dict[str, Any], name: str) -> dict[str, Any]:
 def template_admits(template: str, uri: str) -> bool:
     """Say whether `uri` can be an expansion of an RFC 6570 `template`.
 
-    Each expression may stand for anything but nothing, which is wider than the RFC: it decides
-    what a group shows, and the server checks again.
+    A simple `{x}` stays within one path segment; only `{+x}` and `{#x}` may span several. Dot
+    segments, plain or percent-encoded, are never an expansion. Where several splits are possible
+    the first is tried, so a doubtful URI is refused.
     """
-    literals = re.split(r"\{[^{}]*\}", template)
-    if len(literals) == 1:
-        return uri == template
-    if not uri.startswith(literals[0]) or not uri.endswith(literals[-1]):
+    literal, *rest = _EXPRESSION.split(template)
+    if not uri.startswith(literal) or _has_dot_segment(uri):
         return False
-    at = len(literals[0])
-    end = len(uri) - len(literals[-1])
-    for literal in literals[1:-1]:
-        found = uri.find(literal, at + 1, end)
-        if found < 0:
+    at = len(literal)
+    for index in range(0, len(rest), 2):
+        expression, literal = rest[index], rest[index + 1]
+        is_last = index + 2 == len(rest)
+        found = _end_of(uri, literal, at, is_last=is_last)
+        if found < at or not _can_be(expression, uri[at:found]):
             return False
         at = found + len(literal)
-    return at < end
+    return at == len(uri)
+
+
+def _end_of(uri: str, literal: str, at: int, *, is_last: bool) -> int:
+    """Find where the value that begins at `at` ends, -1 where `literal` does not follow."""
+    if is_last:
+        return len(uri) - len(literal) if uri.endswith(literal) else -1
+    return uri.find(literal, at + 1) if literal else at + 1
+
+
+def _can_be(expression: str, value: str) -> bool:
+    """Say whether an expression can expand to `value`. Source: RFC 6570, section 3.2."""
+    operator = expression[:1] if expression[:1] in _FORBIDDEN else ""
+    if operator in ("", "+"):
+        return value != "" and not _holds(value, _FORBIDDEN[operator])
+    if value == "":
+        return True
+    return value.startswith(operator) and not _holds(value[1:], _FORBIDDEN[operator])
+
+
+def _holds(value: str, characters: str) -> bool:
+    return any(character in value for character in characters)
+
+
+def _has_dot_segment(uri: str) -> bool:
+    path = re.split(r"[?#]", uri, maxsplit=1)[0]
+    return any(unquote(segment) in (".", "..") for segment in re.split(r"[/\\]|%2[fF]", path))
+
+
+_EXPRESSION = re.compile(r"\{([^{}]*)\}")
+_FORBIDDEN = {
+    "": "/?#",
+    "+": "",
+    "#": "",
+    ".": "/?#",
+    "/": "?#",
+    ";": "/?#",
+    "?": "#",
+    "&": "#",
+}
+"""What the value of each operator's expression never holds."""
 
 
 def chosen_uri(chosen: Iterable[str], uri: str) -> bool:

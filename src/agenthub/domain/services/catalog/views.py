@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agenthub.domain.entities.catalog.exposure import ExposedItem, Target, chosen_uri, expose
-from agenthub.domain.entities.catalog.listing import Item, ItemKind
+from agenthub.domain.entities.catalog.listing import Catalog, ItemKind
 from agenthub.domain.entities.catalog.uris import split_uri
 from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
 from agenthub.domain.entities.groups import Group, GroupMember
@@ -47,9 +47,7 @@ class Offer:
         self, lists: dict[ItemKind, tuple[ExposedItem, ...]], servers: frozenset[EndpointId]
     ) -> None:
         self._lists = lists
-        self._index = {
-            kind: {item.key: item for item in reversed(items)} for kind, items in lists.items()
-        }
+        self._index: dict[ItemKind, dict[str, ExposedItem]] = {}
         self.servers = servers
         self.stamp: tuple[int, int] = (-1, -1)
 
@@ -57,7 +55,21 @@ class Offer:
         return self._lists[kind]
 
     def find(self, kind: ItemKind, key: str) -> ExposedItem | None:
-        return self._index[kind].get(key)
+        index = self._index.get(kind)
+        if index is None:
+            # The first of two equal keys wins, as in every list.
+            index = {item.key: item for item in reversed(self._lists[kind])}
+            self._index[kind] = index
+        return index.get(key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A server's items under their exposed names, as long as catalogue and name stay the same."""
+
+    catalog: Catalog
+    name: str
+    items: dict[ItemKind, tuple[ExposedItem, ...]]
 
 
 class CatalogService(McpListener):
@@ -68,6 +80,7 @@ class CatalogService(McpListener):
         self._directory = directory
         self._catalog_revision = 0
         self._offers: dict[tuple[object, Era], Offer] = {}
+        self._shown: dict[tuple[EndpointId, Era, bool], _Shown] = {}
         self._view_listeners: list[ViewListener] = []
         self._update_listeners: list[UpdateListener] = []
         directory.listen(self._on_directory)
@@ -193,6 +206,8 @@ class CatalogService(McpListener):
 
     def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
         for endpoint_id in endpoint_ids:
+            for key in [key for key in self._shown if key[0] == endpoint_id]:
+                del self._shown[key]
             self._tell(endpoint_id, tuple(ItemKind))
 
     def _tell(self, endpoint_id: EndpointId, kinds: tuple[ItemKind, ...]) -> None:
@@ -204,15 +219,33 @@ class CatalogService(McpListener):
         servers: set[EndpointId] = set()
         for endpoint, member in self._members(view):
             servers.add(endpoint.id)
-            catalog = self._client.catalog(endpoint.id, era)
+            exposed = self._exposed(endpoint, era, namespaced=view.namespaced)
             for kind in ItemKind:
                 lists[kind] += [
-                    expose(item, endpoint.id, endpoint.name, namespaced=view.namespaced)
-                    for item in catalog.of(kind)
-                    if member is None or _is_chosen(member, item)
+                    item
+                    for item in exposed[kind]
+                    if member is None or _is_chosen(member, kind, item.target.key)
                 ]
         frozen = {kind: tuple(items) for kind, items in lists.items()}
         return Offer(frozen, frozenset(servers))
+
+    def _exposed(
+        self, endpoint: Endpoint, era: Era, *, namespaced: bool
+    ) -> dict[ItemKind, tuple[ExposedItem, ...]]:
+        """Rename a server's items once per catalogue: another server's change costs nothing."""
+        catalog = self._client.catalog(endpoint.id, era)
+        key = (endpoint.id, era, namespaced)
+        kept = self._shown.get(key)
+        if kept is None or kept.catalog is not catalog or kept.name != endpoint.name:
+            items = {
+                kind: tuple(
+                    expose(item, endpoint.id, endpoint.name, namespaced=namespaced)
+                    for item in catalog.of(kind)
+                )
+                for kind in ItemKind
+            }
+            kept = self._shown[key] = _Shown(catalog, endpoint.name, items)
+        return kept.items
 
     def _members(self, view: View) -> list[tuple[Endpoint, GroupMember | None]]:
         """List the enabled servers of a view, each with the choice of items, if any."""
@@ -233,13 +266,13 @@ class CatalogService(McpListener):
         return None if group is None else group.member(endpoint_id)
 
 
-def _is_chosen(member: GroupMember, item: Item) -> bool:
-    match item.kind:
+def _is_chosen(member: GroupMember, kind: ItemKind, key: str) -> bool:
+    match kind:
         case ItemKind.TOOLS:
-            return member.tools is None or item.key in member.tools
+            return member.tools is None or key in member.tools
         case ItemKind.PROMPTS:
-            return member.prompts is None or item.key in member.prompts
+            return member.prompts is None or key in member.prompts
         case ItemKind.RESOURCES:
-            return member.resources is None or chosen_uri(member.resources, item.key)
+            return member.resources is None or chosen_uri(member.resources, key)
         case ItemKind.TEMPLATES:
-            return member.resources is None or item.key in member.resources
+            return member.resources is None or key in member.resources
