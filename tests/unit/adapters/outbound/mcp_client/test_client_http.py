@@ -15,13 +15,16 @@ from agenthub.domain.entities.endpoints import (
     Era,
     EraChoice,
     HttpKind,
+    StdioTransport,
 )
 from agenthub.domain.exceptions import HubError, UnavailableError
 from agenthub.domain.ports.outbound.mcp_client import UpstreamRequest
-from tests.support.fixture_process import FixtureProcess
+from tests.support.fixture_process import FixtureProcess, fixture_command
+from tests.support.node import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.waiting import eventually, soon
 from tests.unit.adapters.outbound.mcp_client.kit import FakeCaller, endpoint_at
+from tests.unit.adapters.outbound.mcp_client.procs import stdio_endpoint
 from tests.unit.adapters.outbound.mcp_client.test_client import Hub, running_hub
 
 
@@ -167,3 +170,17 @@ async def test_a_pinned_era_is_the_only_one_spoken(hub: Hub, tmp_path: Path) -> 
         assert await echo(hub, pinned, Era.MODERN) is Era.LEGACY
         await soon(hub.client.disconnect(pinned.id))
     await eventually(lambda: hub.client.state(server.id).status is ConnectionStatus.DISABLED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("era", ["legacy", "modern", "dual"])
+async def test_a_process_of_the_sdk_s_server_is_kept(hub: Hub, era: str) -> None:
+    command, *arguments = fixture_command("era_server", "--era", era)
+    transport = StdioTransport(command=command, args=tuple(arguments), cwd=str(REPOSITORY))
+    server = stdio_endpoint(transport)
+    await add(hub, server)
+    spoken = {await echo(hub, server, asked) for asked in Era}
+    assert spoken == ({Era(era)} if era != "dual" else set(Era))
+    catalog = hub.client.catalog(server.id, Era.MODERN)
+    assert not catalog.flags
+    assert all(catalog.counts()[kind.value] for kind in ItemKind)
