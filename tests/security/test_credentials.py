@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,58 @@ def test_registered_credential_goes_to_its_own_server_alone(
             hub.hub.unregister("credited")
         assert {one.headers.get("authorization") for one in own.exchanges} == {secret}
     assert all(secret not in str(one.headers) for one in watched.exchanges)
+
+
+@pytest.mark.parametrize(
+    "headers", [None, {}, {"Authorization": "***"}, {"X-Other": "1"}], ids=["left out", *"abc"]
+)
+def test_stored_credential_does_not_follow_its_server_to_another_address(
+    hub: Target, headers: Json | None
+) -> None:
+    """Who may change servers must not learn their secrets by pointing them at a server of his."""
+    secret = "Bearer credential-that-stays-4711"
+    hub.secrets.add(secret)
+    writer = hub.key("hub:read", "hub:write", "tools:call")
+    with WatchedUpstream() as own, WatchedUpstream() as thief:
+        stored = {"type": "streamable-http", "url": own.url, "headers": {"Authorization": secret}}
+        hub.hub.register("pointed", stored)
+        try:
+            change: Json = {"url": thief.url}
+            if headers is not None:
+                change["headers"] = headers
+            path = f"{SERVERS}/pointed"
+            reply = hub.ask("PATCH", path, {"transport": change}, token=writer, may_fail=True)
+            assert reply.status in (200, 403, 422), reply
+            hub.call("pointed__echo", {"message": "x"}, token=writer)
+        finally:
+            hub.hub.unregister("pointed")
+        assert own.exchanges
+        assert not [one for one in thief.exchanges if secret in str(one.headers)]
+
+
+def test_key_of_a_removed_group_opens_nothing_even_when_the_group_is_back(hub: Target) -> None:
+    group = {"slug": "fleeting", "name": "Fleeting", "members": []}
+    assert hub.ask("POST", "/api/groups", group).status == 201
+    key = hub.key("admin", group="fleeting")
+    assert hub.ask("GET", SERVERS, token=key).status == 200
+    assert hub.ask("DELETE", "/api/groups/fleeting").status == 204
+    assert hub.ask("GET", SERVERS, token=key).status == 401
+    assert hub.ask("POST", "/api/groups", group).status == 201
+    assert hub.ask("GET", SERVERS, token=key).status == 401
+    hub.ask("DELETE", "/api/groups/fleeting")
+
+
+def test_output_of_a_program_is_for_admins(hub: Target) -> None:
+    code = "import sys; sys.stderr.write('token=printed-by-a-program-4711\\n'); sys.exit(1)"
+    args = ["-I", "-S", "-c", code]
+    program = {"type": "stdio", "command": sys.executable, "args": args}
+    hub.ask("POST", SERVERS, {"name": "printing", "transport": program})
+    reader = hub.key("hub:read", "hub:write", "tools:call")
+    try:
+        told = hub.ask("GET", f"{SERVERS}/printing/diagnosis", token=reader).json()
+        whole = hub.ask("GET", f"{SERVERS}/printing/diagnosis").json()
+    finally:
+        hub.hub.unregister("printing")
+    assert told["output"] == []
+    assert whole["output"]
+    assert "printed-by-a-program-4711" not in hub.hub.log()

@@ -1,5 +1,6 @@
 """What an agent brings back with its answers: its own, unaltered, once, and fitting."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.security.wire import Target, refused
+from tests.security.wire import ACCEPT, Target, refused
 from tests.support.fixture_process import FixtureProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("asking")]
@@ -170,3 +171,67 @@ def test_answers_to_what_nobody_asked_are_not_taken(hub: Target, responses: obje
         name = f"ask-{era}__ask_name"
         state, _ = asked(hub, name)
         assert not greeted(answered(hub, round_of(name, state, responses)))
+
+
+class Session:
+    """A legacy agent that can be asked. Its connections end with `connections`."""
+
+    def __init__(self, hub: Target, connections: ExitStack, token: str = "") -> None:
+        self._hub = hub
+        self._connections = connections
+        self._headers = {
+            "Host": f"127.0.0.1:{hub.hub.port}",
+            "Authorization": f"Bearer {token or hub.hub.token}",
+            "Content-Type": "application/json",
+            "Accept": ACCEPT,
+        }
+        hello = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": FORM_CAPABLE,
+            "clientInfo": {"name": "asked", "version": "1"},
+        }
+        response = self.post({"id": 0, "method": "initialize", "params": hello})
+        self._headers["Mcp-Session-Id"] = response.headers["Mcp-Session-Id"]
+        response.read()
+        self.post({"method": "notifications/initialized"}).read()
+
+    def post(self, message: Json) -> http.client.HTTPResponse:
+        body = json.dumps({"jsonrpc": "2.0", **message})
+        connection = http.client.HTTPConnection("127.0.0.1", self._hub.hub.port, timeout=10)
+        self._connections.callback(connection.close)
+        connection.request("POST", "/mcp", body, self._headers)
+        return self._connections.enter_context(connection.getresponse())
+
+    def call(self) -> http.client.HTTPResponse:
+        params = {"name": "ask-legacy__ask_name", "arguments": {}}
+        return self.post({"id": 1, "method": "tools/call", "params": params})
+
+    def answer(self, question_id: object, name: str) -> int:
+        result = {"action": "accept", "content": {"name": name}}
+        response = self.post({"id": question_id, "result": result})
+        response.read()
+        return response.status
+
+
+def next_message(response: http.client.HTTPResponse) -> Json:
+    while line := response.readline():
+        if line.startswith(b"data:") and line[5:].strip():
+            message: Json = json.loads(line[5:])
+            return message
+    raise AssertionError("the stream ended")
+
+
+@pytest.mark.parametrize("same_key", [True, False])
+def test_question_to_one_agent_is_answered_by_no_other(hub: Target, same_key: bool) -> None:
+    """The thief sends an answer with the id of a question that another session was asked."""
+    with ExitStack() as connections:
+        honest = Session(hub, connections)
+        thief = Session(hub, connections, "" if same_key else hub.key("tools:call"))
+        stream = honest.call()
+        question = next_message(stream)
+        assert question["method"] == "elicitation/create"
+        for guess in (question["id"], 0, 1, 2, str(question["id"]), None):
+            assert thief.answer(guess, "Mallory") < 500
+        assert honest.answer(question["id"], "Ada") == 202
+        assert "Hello, Ada!" in json.dumps(next_message(stream))
+        assert honest.answer(question["id"], "Twice") < 500
