@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 MAX_HELD = 256
 """Progress and log messages kept for a caller that takes them slowly; later ones are dropped."""
 
+MAX_WARNINGS = 20
+"""Broken messages of one connection that are warned of; more would only fill the log."""
+
 _LEVELS = "debug info notice warning error critical alert emergency"
 _SEVERITY = {level: rank for rank, level in enumerate(_LEVELS.split())}
 
@@ -81,6 +84,7 @@ class Dispatcher:
         self._ids = itertools.count(1)
         self._pending: dict[bytes, _Pending] = {}
         self._lost: Exception | None = None
+        self._passed_over = 0
         self._questions = Questions(send=send, server_name=server_name)
 
     async def __aenter__(self) -> Self:
@@ -213,7 +217,9 @@ class Dispatcher:
             self._questions.say(notification_bytes("notifications/cancelled", {"requestId": key}))
 
     def _blame(self, raw: bytes, error: UpstreamError) -> None:
-        _log.warning(
+        self._passed_over += 1
+        _log.log(
+            logging.WARNING if self._passed_over <= MAX_WARNINGS else logging.DEBUG,
             "message of a server passed over",
             extra={"server": self._server_name, "why": error.message, "size_bytes": len(raw)},
         )

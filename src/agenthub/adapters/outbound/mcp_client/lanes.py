@@ -9,6 +9,7 @@ from functools import partial
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
 from agenthub.adapters.outbound.mcp_client.faults import casts_doubt, is_certain, speaks_otherwise
+from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
 from agenthub.adapters.outbound.mcp_client.hearing import Ears
 from agenthub.adapters.outbound.mcp_client.log_level import LogLevel
 from agenthub.adapters.outbound.mcp_client.plans import LanePlan, Phase, Surroundings, pause
@@ -358,7 +359,8 @@ class Lane(Inbox):
 
     def _become(self, phase: Phase, fault: Exception | None) -> None:
         if phase is not self.phase or str(fault) != str(self.fault):
-            level = logging.INFO if phase is Phase.READY else logging.WARNING
+            is_calm = phase is Phase.READY or self.rests or isinstance(fault, NotModernError)
+            level = logging.INFO if is_calm else logging.WARNING
             era = None if self.era is None else self.era.value
             extra = {"server": self._plan.server, "era": era, "phase": phase.value}
             _log.log(level, "lane %s: %s", phase.value, fault or "serving", extra=extra)
