@@ -38,9 +38,8 @@ class RefusedRequestError(HubError):
     """A request that is refused for its form. `status` is HTTP's."""
 
     kind = ErrorKind.INVALID
-    code = "refused_request"
 
-    def __init__(self, status: int, code: str, message: str, *headers: Header) -> None:
+    def __init__(self, status: int, message: str, *headers: Header, code: str) -> None:
         super().__init__(message, code=code)
         self.status = status
         self.headers = headers
@@ -98,7 +97,7 @@ async def read_body(
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise RefusedRequestError(400, "body_broke_off", "The body broke off.")
+                    raise RefusedRequestError(400, "The body broke off.", code="body_broke_off")
                 part: bytes = message.get("body", b"")
                 size += len(part)
                 _require_size(size, limit_bytes)
@@ -107,13 +106,13 @@ async def read_body(
                     return b"".join(parts)
     except TimeoutError as error:
         text = f"The body did not arrive within {timeout_s:g} s."
-        raise RefusedRequestError(408, "body_timeout", text, CLOSE) from error
+        raise RefusedRequestError(408, text, CLOSE, code="body_timeout") from error
 
 
 def _require_size(size_bytes: int, limit_bytes: int) -> None:
     if size_bytes > limit_bytes:
         text = f"A body may have {limit_bytes} bytes at most."
-        raise RefusedRequestError(413, "request_too_large", text, CLOSE)
+        raise RefusedRequestError(413, text, CLOSE, code="request_too_large")
 
 
 @dataclass(slots=True)
@@ -201,7 +200,7 @@ class Gate:
         """Check where a socket comes from; its token comes with its first message."""
         refusal = self._examine(scope, _letterhead(scope["headers"]))
         if refusal is None and scope["path"] not in SOCKET_PATHS:
-            refusal = Refusal(404, "not_found", "There is no such socket.")
+            refusal = Refusal(404, code="not_found", detail="There is no such socket.")
         if refusal is None:
             await self._app(scope, receive, send)
         elif "websocket.http.response" in scope.get("extensions", {}):
@@ -212,17 +211,17 @@ class Gate:
     def _examine(self, scope: Scope, head: _Letterhead) -> Refusal | None:
         if head.size_bytes > MAX_HEADER_BYTES:
             text = f"Headers may have {MAX_HEADER_BYTES} bytes together."
-            return Refusal(431, "headers_too_large", text, (CLOSE,))
+            return Refusal(431, code="headers_too_large", detail=text, headers=(CLOSE,))
         if head.is_ambiguous:
             text = "Host, Origin and Authorization may stand once."
-            return Refusal(400, "ambiguous_headers", text)
+            return Refusal(400, code="ambiguous_headers", detail=text)
         host = head.host
         if host is None or (host not in self._good_hosts and not self._admits(host)):
             text = "The hub does not answer to this Host; see AGENTHUB_ALLOWED_HOSTS."
-            return Refusal(421, "host_not_allowed", text)
+            return Refusal(421, code="host_not_allowed", detail=text)
         if head.origin is not None and not self._is_friend(head.origin, host, scope["scheme"]):
             text = "Pages of this origin may not speak to the hub; see AGENTHUB_ALLOWED_ORIGINS."
-            return Refusal(403, "origin_not_allowed", text)
+            return Refusal(403, code="origin_not_allowed", detail=text)
         return None
 
     def _admits(self, host: bytes) -> bool:

@@ -30,7 +30,7 @@ class StrictBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and "\x00" in scope["path"]:
-            await problem(404, "not_found", "Not Found")(scope, receive, send)
+            await problem(404, code="not_found", detail="Not Found")(scope, receive, send)
             return
         if scope["type"] != "http" or scope["method"] not in WITH_BODY:
             await self._app(scope, receive, send)
@@ -70,19 +70,21 @@ def _require_json_type(scope: Scope) -> None:
     kinds = [one.partition(b";")[0].strip().lower() for one in types]
     if kinds != [b"application/json"]:
         text = "Send the body as Content-Type: application/json."
-        raise RefusedRequestError(415, "unsupported_media_type", text)
+        raise RefusedRequestError(415, text, code="unsupported_media_type")
 
 
 def _require_strict(body: bytes) -> None:
     try:
         value = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        raise RefusedRequestError(400, "invalid_json", f"The body is no JSON: {error}") from error
+        raise RefusedRequestError(
+            400, f"The body is no JSON: {error}", code="invalid_json"
+        ) from error
     if b"\\u0000" in body and any("\x00" in text for text in _texts(value)):
-        raise RefusedRequestError(400, "invalid_json", "The body holds a NUL character.")
+        raise RefusedRequestError(400, "The body holds a NUL character.", code="invalid_json")
     if len(body) > MAX_DIGITS and any(_is_too_long(number) for number in _numbers(value)):
         text = f"A number may have {MAX_DIGITS} digits at most."
-        raise RefusedRequestError(400, "invalid_json", text)
+        raise RefusedRequestError(400, text, code="invalid_json")
 
 
 def _leaves(value: Any) -> Iterator[Any]:

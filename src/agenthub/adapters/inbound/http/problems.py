@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -42,20 +43,27 @@ STATUS_OF = {
     ErrorKind.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-PROBLEM_OF_RPC = {
-    -32602: (422, "invalid_arguments"),
-    -32002: (404, "resource_not_found"),
-    -32601: (404, "not_supported"),
-    -32021: (409, "question_unanswerable"),
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an error of others is told: status and code."""
+
+    status: int
+    code: str
+
+
+TOLD_OF_RPC = {
+    -32602: Told(422, code="invalid_arguments"),
+    -32002: Told(404, code="resource_not_found"),
+    -32601: Told(404, code="not_supported"),
+    -32021: Told(409, code="question_unanswerable"),
 }
 """JSON-RPC errors of a server that are the caller's to mend; all others are a 502."""
+SERVER_ERROR = Told(502, code="server_error")
 
-_CODE_OF_STATUS = {
-    400: "invalid_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "request_too_large",
-    415: "unsupported_media_type",
+_TOLD_OF_STATUS = {
+    404: Told(404, code="not_found"),
+    405: Told(405, code="method_not_allowed"),
 }
 
 _logger = logging.getLogger(__name__)
@@ -102,10 +110,10 @@ async def _on_hub_error(request: Request, error: Exception) -> Response:
 async def _on_rpc_error(request: Request, error: Exception) -> Response:
     """Hand on what a server answered; the words are its own."""
     assert isinstance(error, RpcError)
-    status, code = PROBLEM_OF_RPC.get(error.code, (502, "server_error"))
+    told = TOLD_OF_RPC.get(error.code, SERVER_ERROR)
     detail = f"The server answered: {error.message}"
-    errors: list[Any] | None = [] if status == HTTPStatus.UNPROCESSABLE_ENTITY else None
-    return problem(status, code, detail, errors=errors, rpc_code=error.code)
+    errors: list[Any] | None = [] if told.status == HTTPStatus.UNPROCESSABLE_ENTITY else None
+    return problem(told.status, told.code, detail, errors=errors, rpc_code=error.code)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -128,11 +136,11 @@ def _loc(loc: Sequence[int | str]) -> list[int | str]:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: unknown paths and methods, bodies it cannot read."""
     assert isinstance(error, HTTPException)
-    code = _CODE_OF_STATUS.get(error.status_code, "refused_request")
+    told = _TOLD_OF_STATUS.get(error.status_code, Told(error.status_code, code="refused_request"))
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"allow": ", ".join(_methods_at(request))}
-    return problem(error.status_code, code, str(error.detail), headers)
+    return problem(told.status, told.code, str(error.detail), headers)
 
 
 def _methods_at(request: Request) -> list[str]:

@@ -45,7 +45,8 @@ class HeaderBoundProtocol(HttpToolsProtocol):
             if self._is_in_head and self._head_bytes and self._head_timer is None:
                 self._start_timer()
         elif self._is_in_head and self._head_bytes >= MAX_HEAD_BYTES:
-            self._refuse(431, "headers_too_large", f"Headers may have {MAX_HEADER_BYTES} bytes.")
+            text = f"Headers may have {MAX_HEADER_BYTES} bytes together."
+            self._refuse(431, code="headers_too_large", detail=text)
         elif not self.transport.is_closing():
             self.data_received(data[room:])
 
@@ -68,7 +69,7 @@ class HeaderBoundProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _give_up(self) -> None:
-        self._refuse(408, "head_timeout", f"No request within {HEAD_TIMEOUT_S:g} s.")
+        self._refuse(408, code="head_timeout", detail=f"No request within {HEAD_TIMEOUT_S:g} s.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         if self.transport.is_closing():

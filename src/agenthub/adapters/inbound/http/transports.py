@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from agenthub.domain.entities.endpoints import HttpKind, HttpTransport, StdioTransport, Transport
 from agenthub.domain.exceptions import FieldFault, InvalidError
@@ -12,11 +12,14 @@ HIDDEN = "***"
 
 Command = Annotated[str, Field(max_length=4_096)]
 Args = Annotated[list[Annotated[str, Field(max_length=65_536)]], Field(max_length=512)]
-Url = Annotated[str, Field(max_length=8_192)]
-Secrets = Annotated[dict[str, Annotated[str, Field(max_length=65_536)]], Field(max_length=256)]
-SecretChanges = Annotated[
-    dict[str, Annotated[str, Field(max_length=65_536)] | None], Field(max_length=256)
+Url = Annotated[
+    str, Field(max_length=8_192, json_schema_extra={"pattern": r"^https?://[A-Za-z0-9.-]+(/|$)"})
 ]
+Value = Annotated[str, Field(max_length=65_536)]
+NAMES: dict[str, JsonValue] = {"propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_-]*$"}}
+"""The names that every server takes; the hub admits a few more."""
+Secrets = Annotated[dict[str, Value], Field(max_length=256, json_schema_extra=NAMES)]
+SecretChanges = Annotated[dict[str, Value | None], Field(max_length=256, json_schema_extra=NAMES)]
 Shown = Annotated[dict[str, str], Field(description="Names with `***` in place of every value.")]
 
 
