@@ -103,7 +103,7 @@ class RestWorld:
         self.app = Gate(
             self._route,
             hosts=["hub.example"],
-            identity=identity,
+            authenticator=identity,
             open_paths=self.dashboard.paths,
             origins=["https://app.example", "chrome-extension://friendfriend"],
         )

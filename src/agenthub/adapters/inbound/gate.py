@@ -153,13 +153,13 @@ class Gate:
         self,
         app: App,
         *,
-        identity: Authenticator,
+        authenticator: Authenticator,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         open_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
-        self._identity = identity
+        self._authenticator = authenticator
         self._hosts = frozenset(h.lower().encode() for h in (*LOCAL_HOSTS, *hosts))
         self._origins = frozenset(o.lower().rstrip("/").encode() for o in origins)
         self._open_paths = open_paths | HEALTH_PATHS
@@ -241,13 +241,13 @@ class Gate:
 
     def _known(self, authorization: bytes | None) -> Principal | None:
         token = _bearer(authorization)
-        return None if token is None else self._identity.cached(token)
+        return None if token is None else self._authenticator.cached(token)
 
     async def _unknown(self, authorization: bytes | None) -> Principal:
         token = _bearer(authorization)
         if token is None:
             raise UnauthenticatedError("Send a token: Authorization: Bearer ...")
-        return await self._identity.authenticate(token)
+        return await self._authenticator.authenticate(token)
 
 
 def _bearer(authorization: bytes | None) -> str | None:

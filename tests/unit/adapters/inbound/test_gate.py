@@ -47,7 +47,7 @@ class House:
     def __init__(self, **options: Any) -> None:
         self.visitors: list[Scope] = []
         self.sent: list[Message] = []
-        self.gate = Gate(self._inside, identity=Doorman(), **options)
+        self.gate = Gate(self._inside, authenticator=Doorman(), **options)
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.visitors.append(scope)
