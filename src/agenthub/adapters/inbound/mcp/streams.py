@@ -21,6 +21,10 @@ WRITE_TIMEOUT_S = 60.0
 """An agent that takes no byte for so long is given up."""
 MAX_WAITING = 1024
 """Messages kept for a slow reader. Beyond it what may be lost is lost; twice that ends it."""
+MAX_LOSABLE_BYTES = 1024 * 1024
+"""While so much waits, what may be lost is lost."""
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""A stream on which more than this waits is given up. It has room for any one answer."""
 
 _STREAM_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream"),
@@ -68,18 +72,24 @@ class EventStream:
         self._keep_alive_s = keep_alive_s
         self._headers = headers
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self.is_ended = False
 
     def put(self, message: bytes, *, event: bytes = b"message", can_be_lost: bool = False) -> bool:
         """Queue a message. False when it will not be written."""
-        waiting = len(self._waiting)
-        if self.is_ended or (can_be_lost and waiting >= MAX_WAITING):
+        count, size = len(self._waiting), self._waiting_bytes
+        more = size + len(message) if size else 0  # one message alone is never too large
+        if self.is_ended:
             return False
-        if waiting >= 2 * MAX_WAITING:
+        if can_be_lost and (count >= MAX_WAITING or more > MAX_LOSABLE_BYTES):
+            return False
+        if count >= 2 * MAX_WAITING or more > MAX_WAITING_BYTES:
             self.abandon()
             return False
-        self._waiting.append(frame(message, event))
+        framed = frame(message, event)
+        self._waiting.append(framed)
+        self._waiting_bytes += len(framed)
         self._wake.set()
         return True
 
@@ -110,15 +120,15 @@ class EventStream:
         if self._waiting:
             body = b"".join(self._waiting)
             self._waiting.clear()
-        else:
-            self._wake.clear()
-            body = b""
-            try:
-                async with asyncio.timeout(self._keep_alive_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                body = b": keep-alive\r\n\r\n"
-        if body:
+            await self._write({"type": "http.response.body", "body": body, "more_body": True})
+            self._waiting_bytes -= len(body)  # what is being written counts: it is kept as well
+            return
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(self._keep_alive_s):
+                await self._wake.wait()
+        except TimeoutError:
+            body = b": keep-alive\r\n\r\n"
             await self._write({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _write(self, message: Message) -> None:
@@ -143,7 +153,10 @@ class Outlet(ABC):
 
     @abstractmethod
     def on_gone(self, listener: Callable[[], None]) -> None:
-        """Call `listener` once when the agent has hung up. Known only while watched."""
+        """Call `listener` once when the agent has hung up or takes nothing more.
+
+        Known only while watched.
+        """
 
 
 class Exchange(Outlet):
@@ -217,6 +230,18 @@ class Exchange(Outlet):
             await stream.run()
         finally:
             written.set()
+            if not self._is_answered:
+                self._leave()
+
+    def _leave(self) -> None:
+        """Note that nothing reaches the agent any more."""
+        if self._is_gone:
+            return
+        self._is_gone = True
+        if self._stream is not None:
+            self._stream.abandon()
+        for listener in self._listeners:
+            listener()
 
     async def _finish(self, stream: EventStream) -> None:
         stream.end()
@@ -241,11 +266,7 @@ class Exchange(Outlet):
                 self._begun()
             await _hung_up(self._receive)
         self._watcher = None
-        self._is_gone = True
-        if self._stream is not None:
-            self._stream.abandon()
-        for listener in self._listeners:
-            listener()
+        self._leave()
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -3,16 +3,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agenthub.adapters.inbound.mcp import streams
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.streams import (
+    MAX_LOSABLE_BYTES,
     MAX_WAITING,
+    MAX_WAITING_BYTES,
     EventStream,
     Exchange,
     Message,
     frame,
     run_until_hung_up,
 )
-from tests.support.waiting import soon
+from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -160,3 +163,88 @@ async def test_an_error_of_one_member_leaves_the_crew_at_work(
     crew.start(work())
     await soon(done.wait())
     assert "broken" in caplog.text
+
+
+async def test_losable_messages_are_lost_while_a_megabyte_waits(wire: Wire) -> None:
+    stream = EventStream(wire.send)
+    large = b'"' + b"x" * 400_000 + b'"'
+
+    taken = [stream.put(large, can_be_lost=True) for _ in range(4)]
+
+    assert taken == [True, True, False, False]
+    assert stream.put(large)
+    assert not stream.is_ended
+
+
+async def test_one_losable_message_passes_whatever_its_size(wire: Wire) -> None:
+    stream = EventStream(wire.send)
+
+    assert stream.put(b"x" * (MAX_LOSABLE_BYTES + 1), can_be_lost=True)
+
+
+async def test_a_stream_is_given_up_when_too_many_bytes_wait(wire: Wire) -> None:
+    stream = EventStream(wire.send)
+    half = b"x" * (MAX_WAITING_BYTES // 2)
+
+    assert stream.put(half)
+    assert not stream.put(half)
+
+    assert stream.is_ended
+
+
+async def test_what_is_being_written_still_counts_and_counts_no_more_when_written(
+    wire: Wire, crew: Crew
+) -> None:
+    gate = asyncio.Semaphore(1)  # the status line
+
+    async def slowly(message: Message) -> None:
+        await gate.acquire()
+        await wire.send(message)
+
+    stream = EventStream(slowly)
+    large = b"x" * MAX_LOSABLE_BYTES
+    stream.put(large)
+    crew.start(stream.run())
+    await wire.next()
+
+    assert not stream.put(b"{}", can_be_lost=True)
+    gate.release()
+    await wire.next()
+    await eventually(lambda: stream.put(b"{}", can_be_lost=True))
+
+
+@pytest.mark.parametrize("how", ["stalled", "overfull"])
+async def test_a_stream_that_is_given_up_tells_the_listener(
+    wire: Wire, crew: Crew, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "stalled":
+        # the real minute would only make the test slow
+        monkeypatch.setattr(streams, "WRITE_TIMEOUT_S", 0.01)
+    stuck = asyncio.Event()
+
+    async def never(message: Message) -> None:
+        await stuck.wait()
+
+    post = Exchange(wire.receive, never, crew, may_stream=True, keep_alive_s=15)
+    gone = asyncio.Event()
+    post.on_gone(gone.set)
+
+    assert post.push(b"{}")
+    if how == "overfull":
+        post.push(b"x" * MAX_WAITING_BYTES)
+        stuck.set()
+
+    await soon(gone.wait())
+    assert not post.push(b"{}")
+    await soon(post.answer(b"{}"))
+
+
+async def test_an_answered_exchange_tells_nobody(wire: Wire, crew: Crew) -> None:
+    post = exchange(wire, crew)
+    told = list[bool]()
+    post.on_gone(lambda: told.append(True))
+
+    post.push(b"{}")
+    await soon(post.answer(b"{}"))
+
+    assert not told
