@@ -4,8 +4,10 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.security.upstreams import WatchedUpstream
+from tests.security.house import House
+from tests.security.upstreams import WatchedUpstream, tool
 from tests.security.wire import Target
+from tests.support.fault_mcp import ECHO
 from tests.support.hub_process import HubProcess
 
 FRIEND = "chrome-extension://" + "a" * 32
@@ -70,3 +72,19 @@ def watched(_watched: WatchedUpstream) -> WatchedUpstream:
     """A server registered as `watched`, with the tool `echo`; forgets what it got before."""
     _watched.exchanges.clear()
     return _watched
+
+
+@pytest.fixture(scope="session")
+def _house(_home: Target) -> Iterator[House]:
+    extra = [ECHO, tool("secret_plan")]
+    with WatchedUpstream(*extra) as ours, WatchedUpstream(*extra) as theirs:
+        house = House(_home, ours, theirs)
+        yield house
+        house.close()
+
+
+@pytest.fixture
+def house(hub: Target, _house: House) -> House:
+    _house.ours.exchanges.clear()
+    _house.theirs.exchanges.clear()
+    return _house

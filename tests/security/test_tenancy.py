@@ -2,62 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.security.house import House
 from tests.security.test_browser import operations
-from tests.security.upstreams import WatchedUpstream, tool
+from tests.security.upstreams import WatchedUpstream
 from tests.security.wire import ACCEPT, Reply, Target, refused
 from tests.support.agents import Agent, AgentEra, text_of
-from tests.support.fault_mcp import ECHO
 
 pytestmark = pytest.mark.e2e
 
 SERVERS = "/api/mcp/servers"
 Json = dict[str, Any]
-
-
-class House:
-    """Two servers with the same tools; the group `ours` holds `echo` of the first alone."""
-
-    def __init__(self, hub: Target, ours: WatchedUpstream, theirs: WatchedUpstream) -> None:
-        self.hub = hub
-        self.ours = ours
-        self.theirs = theirs
-        hub.hub.register_http("ours", ours.url)
-        self.theirs_id: str = hub.hub.register_http("theirs", theirs.url)["id"]
-        for slug, server in (("ours", "ours"), ("theirs", "theirs")):
-            members = [{"server": server, "tools": ["echo"]}]
-            made = hub.hub.rest(
-                "POST", "/api/groups", {"slug": slug, "name": slug, "members": members}
-            )
-            assert made.status == 201, made
-        self.scopes = ["hub:read", "hub:write", "tools:call", "resources:read", "prompts:get"]
-        self.bound = hub.key(*self.scopes, group="ours")
-        self.bound_admin = hub.key("admin", group="ours")
-
-    def close(self) -> None:
-        for slug in ("ours", "theirs"):
-            self.hub.hub.rest("DELETE", f"/api/groups/{slug}")
-            self.hub.hub.unregister(slug)
-
-
-@pytest.fixture(scope="module")
-def _house(_home: Target) -> Iterator[House]:
-    extra = [ECHO, tool("secret_plan")]
-    with WatchedUpstream(*extra) as ours, WatchedUpstream(*extra) as theirs:
-        house = House(_home, ours, theirs)
-        yield house
-        house.close()
-
-
-@pytest.fixture
-def house(hub: Target, _house: House) -> House:
-    _house.ours.exchanges.clear()
-    _house.theirs.exchanges.clear()
-    return _house
 
 
 def masked(reply: Reply, *names: str) -> tuple[int, str]:
@@ -283,6 +241,40 @@ def test_other_names_of_a_foreign_resource_or_prompt_open_nothing(house: House) 
     completed = house.hub.modern("completion/complete", params, token=house.bound).message()
     assert "error" in completed
     assert house.theirs.calls() == []
+
+
+@pytest.mark.parametrize("who", ["bound", "bound_admin"])
+def test_bound_key_changes_and_removes_not_even_its_own_group_and_servers(
+    house: House, who: str
+) -> None:
+    """What belongs to all is not for a guest of one group to widen, break or take away."""
+    members = [{"server": "ours"}, {"server": "theirs"}]
+    stranger = {"type": "streamable-http", "url": "http://127.0.0.1:9/mcp"}
+    for method, path, body in (
+        ("PATCH", "/api/groups/ours", {"members": members}),
+        ("PATCH", "/api/groups/ours", {"slug": "renamed"}),
+        ("POST", "/api/groups", {"slug": "mine", "name": "mine", "members": members}),
+        ("PATCH", f"{SERVERS}/ours", {"transport": stranger}),
+        ("PATCH", f"{SERVERS}/ours", {"enabled": False}),
+        ("POST", SERVERS, {"name": "mine", "transport": stranger, "enabled": False}),
+        ("DELETE", "/api/groups/ours", None),
+    ):
+        reply = house.hub.ask(method, path, body, token=getattr(house, who))
+        assert reply.status == 403, (method, path, reply)
+
+
+def test_bound_key_removes_no_server(house: House) -> None:
+    with WatchedUpstream() as server:
+        house.hub.hub.register_http("removable", server.url)
+        group = {"slug": "lent", "name": "Lent", "members": [{"server": "removable"}]}
+        assert house.hub.ask("POST", "/api/groups", group).status == 201
+        guest = house.hub.key("hub:read", "hub:write", group="lent")
+        try:
+            reply = house.hub.ask("DELETE", f"{SERVERS}/removable", token=guest)
+            assert reply.status == 403, reply
+        finally:
+            house.hub.hub.rest("DELETE", "/api/groups/lent")
+            house.hub.hub.rest("DELETE", f"{SERVERS}/removable")
 
 
 def test_no_key_makes_a_stronger_one(house: House) -> None:
