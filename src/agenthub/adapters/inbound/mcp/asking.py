@@ -94,6 +94,8 @@ _PRIMITIVES: dict[str, tuple[type, ...]] = {
 
 
 def _content_fits(schema: Any, content: Any) -> bool:
+    # clients leave the content of an empty form away
+    content = {} if content is None else content
     if not is_object(content):
         return False
     if not is_object(schema):

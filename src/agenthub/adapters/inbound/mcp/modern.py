@@ -40,15 +40,17 @@ _LEVELS = frozenset(
 def speaks_modern(headers: Headers, message: Message) -> bool:
     """Say whether a POST is of the modern era: its `_meta`, version header or method says so.
 
-    `initialize` is always legacy.
+    `initialize` is legacy unless it names a modern revision, which has no such method.
     """
     if not isinstance(message, Response):
+        claimed = message.meta.protocol_version
         if message.method == "initialize":
-            return False
-        if message.meta.protocol_version is not None or message.method in _MODERN_ONLY:
+            if isinstance(claimed, str) and is_modern(claimed):
+                return True
+        elif claimed is not None or message.method in _MODERN_ONLY:
             return True
     version = next((value for name, value in headers if name == _VERSION), b"")
-    return is_modern(version.decode("latin-1"))
+    return is_modern(_read(version))
 
 
 def check_modern_meta(request: Request) -> str:
@@ -100,8 +102,13 @@ def _sent(headers: Headers, request: Request) -> dict[bytes, str]:
             continue
         if name in sent and (name in (_VERSION, _METHOD, _NAME) or name.startswith(_PARAM)):
             raise _mismatch(request, f"{_shown(name)} header appears more than once")
-        sent[name] = value.decode("latin-1")
+        sent[name] = _read(value)
     return sent
+
+
+def _read(value: bytes) -> str:
+    """Blanks around a value are none of it (RFC 9110, 5.5); httptools hands on those behind."""
+    return value.decode("latin-1").strip(" \t")
 
 
 def _require(

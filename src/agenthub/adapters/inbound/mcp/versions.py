@@ -35,14 +35,15 @@ def negotiate(requested: str) -> str:
 def require_modern(requested: Any, raw_id: bytes = b"null") -> str:
     """Give a revision without handshake that the hub speaks.
 
-    Raises FaultyMessageError -32022 (HTTP 400), which names what it does speak.
+    Raises FaultyMessageError -32022 (HTTP 400), which names the ones of `server/discover`:
+    those with a handshake cannot be asked for in this way.
     """
     if isinstance(requested, str) and requested in MODERN_VERSIONS:
         return requested
     raise FaultyMessageError(
         UNSUPPORTED_VERSION,
         "Unsupported protocol version",
-        {"supported": list(ALL_VERSIONS), "requested": requested},
+        {"supported": list(MODERN_VERSIONS), "requested": requested},
         raw_id=raw_id,
     )
 

@@ -68,6 +68,9 @@ def test_what_was_not_declared_is_refused_by_name(
     assert "'time'" in refusal.value.message
 
 
+BARE = {"action": "accept"}
+
+
 def accept(**content: Any) -> dict[str, Any]:
     return {"action": "accept", "content": content}
 
@@ -80,6 +83,9 @@ def accept(**content: Any) -> dict[str, Any]:
         (FORM, {"action": "decline"}),
         (FORM, {"action": "cancel", "content": None}),
         (URL, {"action": "accept"}),
+        (question(ELICIT, requestedSchema={"type": "object", "properties": {}}), BARE),
+        (question(ELICIT), BARE),
+        (question(ELICIT), {**BARE, "content": None}),
         (question(ELICIT), accept(anything=1)),
         (PLAIN, {"role": "assistant", "content": {}, "model": "m"}),
     ],
@@ -96,7 +102,8 @@ def test_fitting_answers_are_taken(asked: Question, answer: Any) -> None:
         (FORM, accept(name="Ada", age="old")),
         (FORM, accept(name="Ada", age=True)),
         (FORM, accept(name="Ada", ok="yes")),
-        (FORM, {"action": "accept"}),
+        (FORM, BARE),
+        (question(ELICIT), {**BARE, "content": []}),
         (FORM, {"action": "perhaps"}),
         (URL, {}),
         (FORM, []),

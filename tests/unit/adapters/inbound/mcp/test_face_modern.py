@@ -80,7 +80,8 @@ async def test_discover_names_the_revision_and_the_lists_come_whole(world: World
     ("method", "how", "status", "code"),
     [
         ("nonsense/do", {}, 404, -32601),
-        ("initialize", {"mcp_method": "tools/list"}, 400, -32602),
+        ("initialize", {}, 404, -32601),
+        ("initialize", {"mcp_method": "tools/list"}, 400, -32020),
         ("tools/list", {"mcp_method": "prompts/list"}, 400, -32020),
         ("tools/list", {"mcp_protocol_version": "2025-11-25"}, 400, -32020),
         ("tools/list", {"meta": {"io.modelcontextprotocol/clientCapabilities": 1}}, 400, -32602),
@@ -215,7 +216,7 @@ async def test_a_ticket_serves_once_and_for_its_own_request(old: World, what: st
     assert len(old.client.requests) == 1
 
 
-@pytest.mark.parametrize("answer", [None, {"action": "sure"}, {"action": "accept"}])
+@pytest.mark.parametrize("answer", [None, {"action": "sure"}, {"action": "accept", "content": []}])
 async def test_a_missing_or_misshapen_answer_is_asked_for_again(old: World, answer: Any) -> None:
     first = (await call(old).json())["result"]
     key = next(iter(first["inputRequests"]))

@@ -148,6 +148,24 @@ def test_an_unknown_revision_is_named_after_the_mismatches() -> None:
     assert refused(call(meta=meta), headers()).code == -32020
     error = refused(call(meta=meta), headers(mcp_protocol_version="2031-01-01"))
     assert error.code == -32022
+    assert error.data == {"supported": ["2026-07-28"], "requested": "2031-01-01"}
+
+
+def test_blanks_around_a_header_do_not_count() -> None:
+    """As HTTP has it (RFC 9110, 5.5); some servers hand them on."""
+    sent = headers(
+        mcp_protocol_version=" 2026-07-28",
+        mcp_method="tools/call\t",
+        mcp_name=f" {encoded('run')}  ",
+        mcp_param_region=" us west ",
+        mcp_param_count="\t42",
+    )
+    check_modern_headers(sent, call(region="us west", count=42), TOOL)
+
+
+def test_blanks_inside_a_value_do_count() -> None:
+    assert refused(call("run "), headers(mcp_name="run ")).code == -32020
+    check_modern_headers(headers(mcp_name=encoded("run ")), call("run "))
 
 
 def test_annotated_arguments_are_mirrored() -> None:
@@ -202,7 +220,13 @@ def test_unrecognised_param_headers_are_ignored() -> None:
         ("tools/list", {}, "2026-07-28", True),
         ("tools/list", {}, "2025-11-25", False),
         ("tools/list", {}, None, False),
-        ("initialize", {}, "2026-07-28", False),
+        ("tools/list", {}, " 2026-07-28 ", True),
+        ("initialize", {}, None, False),
+        ("initialize", {}, "2025-11-25", False),
+        ("initialize", {f"{PREFIX}protocolVersion": "2025-11-25"}, None, False),
+        ("initialize", {f"{PREFIX}protocolVersion": 7}, None, False),
+        ("initialize", {}, "2026-07-28", True),
+        ("initialize", META, None, True),
         ("server/discover", {}, None, True),
     ],
 )
