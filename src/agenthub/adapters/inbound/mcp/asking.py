@@ -17,14 +17,34 @@ def can_be_asked(capabilities: Mapping[str, Any]) -> bool:
     return "elicitation" in capabilities or "sampling" in capabilities
 
 
-def require_answerable(capabilities: Mapping[str, Any], question: Question) -> None:
-    """Raise UnanswerableError unless the agent declared what this question needs."""
-    missing = _missing(capabilities, question)
-    if missing is not None:
-        raise UnanswerableError(
+class UndeclaredError(UnanswerableError):
+    """A question to an agent that did not declare what it needs: `missing`, as `name.part`."""
+
+    def __init__(self, message: str, *missing: str) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+    @property
+    def required(self) -> dict[str, dict[str, Any]]:
+        """What the agent would have to declare, in the shape of MCP's `ClientCapabilities`."""
+        required: dict[str, dict[str, Any]] = {}
+        for capability in self.missing:
+            name, _, part = capability.partition(".")
+            required.setdefault(name, {}).update({part: {}} if part else {})
+        return required
+
+
+def require_answerable(capabilities: Mapping[str, Any], *questions: Question) -> None:
+    """Raise UndeclaredError unless the agent declared what these questions need."""
+    lacking = [(one, what) for one in questions if (what := _missing(capabilities, one))]
+    if lacking:
+        question = lacking[0][0]
+        missing = tuple(dict.fromkeys(what for _, what in lacking))
+        raise UndeclaredError(
             f"The server {question.server!r} asks for {_NOUN.get(question.method, 'something')}, "
-            f"but this agent did not declare the capability {missing!r}; connect with a client "
-            f"that supports it."
+            f"but this agent did not declare the capability {', '.join(map(repr, missing))}; "
+            f"connect with a client that supports it.",
+            *missing,
         )
 
 
@@ -52,19 +72,17 @@ def _missing(capabilities: Mapping[str, Any], question: Question) -> str | None:
 
 def _missing_elicitation(declared: Any, params: dict[str, Any]) -> str | None:
     """An empty `elicitation` means form mode, as before 2025-11-25 there was no other."""
+    if params.get("mode", "form") == "url":
+        return None if is_object(declared) and "url" in declared else "elicitation.url"
     if not is_object(declared):
         return "elicitation"
-    if params.get("mode", "form") == "url":
-        return None if "url" in declared else "elicitation.url"
     return None if "form" in declared or "url" not in declared else "elicitation.form"
 
 
 def _missing_sampling(declared: Any, params: dict[str, Any]) -> str | None:
-    if not is_object(declared):
-        return "sampling"
-    if ("tools" in params or "toolChoice" in params) and "tools" not in declared:
-        return "sampling.tools"
-    return None
+    if "tools" in params or "toolChoice" in params:
+        return None if is_object(declared) and "tools" in declared else "sampling.tools"
+    return None if is_object(declared) else "sampling"
 
 
 def fits(question: Question, response: bytes) -> bool:

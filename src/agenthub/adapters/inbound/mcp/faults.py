@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from agenthub.adapters.inbound.mcp.asking import UndeclaredError
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -19,12 +20,11 @@ from agenthub.domain.exceptions import ErrorKind, HubError, InvalidError, RpcErr
 
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
-URL_ELICITATION_REQUIRED = -32042
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 SPEC_CODES = range(-32099, -32019)
-"""Only the specification may give these a meaning (2026-07-28, basic/index "Error Codes")."""
+"""Since 2026-07-28 (basic/index "Error Codes") only MCP gives these a meaning; before, servers."""
 
 CODE_OF = {
     ErrorKind.INVALID: INVALID_PARAMS,
@@ -67,6 +67,9 @@ def to_rpc_error(error: Exception, version: str) -> tuple[int, str, Any]:
         return _of_server(error, version)
     if not isinstance(error, HubError) or error.kind is ErrorKind.INTERNAL:
         return INTERNAL_ERROR, "Internal error of the hub; its log says more.", None
+    if isinstance(error, UndeclaredError) and is_modern(version):
+        data = {**_data(error), "requiredCapabilities": error.required}
+        return MISSING_CAPABILITY, error.message, data
     code = CODE_OF[error.kind]
     if error.code == "resource_not_found" and not is_modern(version):
         code = RESOURCE_NOT_FOUND
@@ -76,15 +79,15 @@ def to_rpc_error(error: Exception, version: str) -> tuple[int, str, Any]:
 def _of_server(error: RpcError, version: str) -> tuple[int, str, Any]:
     """Hand on a server's error unchanged, unless its code would mislead this agent.
 
-    Such are those about the hub's own hop to the server, and those that the agent's revision
-    gives another meaning or none.
+    For an agent of 2026-07-28 such are those about the hub's own hop to the server, and those
+    that its revision gives another meaning or none.
     """
     code = error.code
-    if code == RESOURCE_NOT_FOUND and is_modern(version):
+    if not is_modern(version):
+        return code, error.message, error.data
+    if code == RESOURCE_NOT_FOUND:
         return INVALID_PARAMS, error.message, error.data
     if code in SPEC_CODES and code != MISSING_CAPABILITY:
-        if code == URL_ELICITATION_REQUIRED and not is_modern(version):
-            return code, error.message, error.data
         data = {"code": "server_refused", "serverCode": code, "serverData": error.data}
         return CODE_OF[ErrorKind.UPSTREAM], f"The server refused: {error.message}", data
     return code, error.message, error.data
@@ -93,6 +96,8 @@ def _of_server(error: RpcError, version: str) -> tuple[int, str, Any]:
 def to_tool_result(error: Exception, version: str) -> bytes | None:
     """Give the whole `isError` result of a tools/call, None where an RPC error must be sent."""
     if not isinstance(error, HubError) or error.kind not in FOR_MODELS:
+        return None
+    if isinstance(error, UndeclaredError) and is_modern(version):
         return None
     words = f"{error.message}{_when(error)}"
     content = b'[{"type":"text","text":%b}]' % text(words)

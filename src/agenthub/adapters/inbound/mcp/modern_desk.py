@@ -251,11 +251,14 @@ class ModernDesk:
         self, needed: InputRequired, target: Target, errand: Errand, visit: Visit
     ) -> bytes:
         """Hand on a modern server's questions; its state travels sealed in the hub's own."""
-        for question in needed.requests.values():
-            # Roots pass only here, where they are the agent's own declared business with a
-            # server that keeps nothing; the hub itself never asks for them.
-            if question.method != "roots/list" or "roots" not in visit.capabilities:
-                require_answerable(visit.capabilities, question)
+        # Roots pass only here, where they are the agent's own declared business with a
+        # server that keeps nothing; the hub itself never asks for them.
+        others = (
+            question
+            for question in needed.requests.values()
+            if question.method != "roots/list" or "roots" not in visit.capabilities
+        )
+        require_answerable(visit.capabilities, *others)
         state = None
         if needed.state is not None:
             payload = {"endpoint": target.endpoint_id, "state": needed.state}

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-from agenthub.adapters.inbound.mcp.asking import ELICIT, SAMPLE, fits, require_answerable
-from agenthub.domain.exceptions import UnanswerableError
+from agenthub.adapters.inbound.mcp.asking import (
+    ELICIT,
+    SAMPLE,
+    UndeclaredError,
+    fits,
+    require_answerable,
+)
 from agenthub.domain.ports.outbound.mcp_client import Question
 
 FORM_SCHEMA = {
@@ -50,10 +55,12 @@ def test_what_was_declared_is_asked(declared: dict[str, Any], asked: Question) -
     ("declared", "asked", "missing"),
     [
         ({}, FORM, "elicitation"),
+        ({}, URL, "elicitation.url"),
         ({"elicitation": {}}, URL, "elicitation.url"),
         ({"elicitation": {"url": {}}}, FORM, "elicitation.form"),
         ({"elicitation": True}, FORM, "elicitation"),
         ({}, PLAIN, "sampling"),
+        ({}, WITH_TOOLS, "sampling.tools"),
         ({"sampling": {}}, WITH_TOOLS, "sampling.tools"),
         ({"roots": {}}, question("roots/list"), "roots"),
     ],
@@ -61,14 +68,22 @@ def test_what_was_declared_is_asked(declared: dict[str, Any], asked: Question) -
 def test_what_was_not_declared_is_refused_by_name(
     declared: dict[str, Any], asked: Question, missing: str
 ) -> None:
-    with pytest.raises(UnanswerableError) as refusal:
+    with pytest.raises(UndeclaredError) as refusal:
         require_answerable(declared, asked)
 
+    assert refusal.value.missing == (missing,)
     assert f"'{missing}'" in refusal.value.message
     assert "'time'" in refusal.value.message
 
 
 BARE = {"action": "accept"}
+
+
+def test_all_that_is_missing_for_several_questions_is_named_at_once() -> None:
+    with pytest.raises(UndeclaredError) as refusal:
+        require_answerable({"elicitation": {}}, FORM, URL, PLAIN, URL)
+
+    assert refusal.value.missing == ("elicitation.url", "sampling")
 
 
 def accept(**content: Any) -> dict[str, Any]:

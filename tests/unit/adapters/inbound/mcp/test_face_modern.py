@@ -216,6 +216,25 @@ async def test_a_ticket_serves_once_and_for_its_own_request(old: World, what: st
     assert len(old.client.requests) == 1
 
 
+async def test_a_question_that_the_agent_did_not_declare_is_refused_by_what_is_missing(
+    world: World,
+) -> None:
+    async def ask_much(request: UpstreamRequest, caller: Caller) -> Answer:
+        asked = {
+            "who": Question("time", "elicitation/create", FORM),
+            "what": Question("time", "sampling/createMessage", b'{"messages":[]}'),
+        }
+        return Answer(b"{}", Era.MODERN, InputRequired(asked, None))
+
+    world.client.handle = ask_much
+
+    visit = call(world, capabilities={"roots": {}})
+    error = (await visit.json())["error"]
+
+    assert (visit.status, error["code"]) == (400, -32021)
+    assert error["data"]["requiredCapabilities"] == {"elicitation": {}, "sampling": {}}
+
+
 @pytest.mark.parametrize("answer", [None, {"action": "sure"}, {"action": "accept", "content": []}])
 async def test_a_missing_or_misshapen_answer_is_asked_for_again(old: World, answer: Any) -> None:
     first = (await call(old).json())["result"]

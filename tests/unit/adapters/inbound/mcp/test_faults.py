@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agenthub.adapters.inbound.mcp.asking import UndeclaredError
 from agenthub.adapters.inbound.mcp.envelope import FaultyMessageError
 from agenthub.adapters.inbound.mcp.faults import (
     CODE_OF,
@@ -104,7 +105,9 @@ def test_a_servers_error_passes_unchanged(version: str, code: int) -> None:
         (-32002, MODERN, -32602),
         (-32042, NEW, -32042),
         (-32042, MODERN, 1502),
-        (-32020, NEW, 1502),
+        (-32020, NEW, -32020),
+        (-32022, NEW, -32022),
+        (-32077, NEW, -32077),
         (-32020, MODERN, 1502),
         (-32022, MODERN, 1502),
         (-32077, MODERN, 1502),
@@ -116,8 +119,26 @@ def test_a_code_that_would_mislead_the_agent_is_translated(
     read, message, data = to_rpc_error(RpcError(code, "why", {"x": 1}), version)
     assert read == expected
     assert "why" in message
+    if expected == code:
+        assert (message, data) == ("why", {"x": 1})
     if expected == 1502:
         assert data == {"code": "server_refused", "serverCode": code, "serverData": {"x": 1}}
+
+
+def test_a_capability_that_was_not_declared_has_its_own_code_since_2026() -> None:
+    error = UndeclaredError("Much is missing.", "elicitation.url", "sampling", "elicitation.form")
+
+    assert to_rpc_error(error, MODERN) == (
+        -32021,
+        "Much is missing.",
+        {
+            "code": "question_unanswerable",
+            "requiredCapabilities": {"elicitation": {"url": {}, "form": {}}, "sampling": {}},
+        },
+    )
+    assert to_tool_result(error, MODERN) is None
+    assert to_rpc_error(error, NEW)[0] == 1422
+    assert to_tool_result(error, NEW) is not None
 
 
 def test_the_faces_own_codes_pass() -> None:
