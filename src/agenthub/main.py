@@ -3,15 +3,12 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from dependency_injector import providers
-
 from agenthub.adapters.inbound.gate import Gate, Receive, Scope, Send
 from agenthub.adapters.inbound.http.app import RestFace
-from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.face import McpFace
 from agenthub.adapters.inbound.web.static import Dashboard
-from agenthub.config.container import AgentHubContainer
 from agenthub.config.lifespan import living
+from agenthub.config.parts import build
 from agenthub.config.settings import Settings
 
 
@@ -37,17 +34,13 @@ class AgentHub:
     """The whole hub, built but not started. `alive` starts it; `app` serves it meanwhile."""
 
     def __init__(self, settings: Settings, owner_token: str) -> None:
-        self.container = AgentHubContainer(
-            settings=providers.Object(settings), owner_token=providers.Object(owner_token)
-        )
-        self.hub: Hub = self.container.services.hub()
-        self._mcp: McpFace = self.container.faces.mcp()
-        dashboard: Dashboard = self.container.faces.dashboard()
-        self._rest: RestFace = self.container.faces.rest()
+        self._parts = build(settings, owner_token)
+        self.hub = self._parts.hub
+        dashboard = self._parts.dashboard
         self.app = Gate(
-            Router(dashboard=dashboard, mcp=self._mcp, rest=self._rest),
+            Router(dashboard=dashboard, mcp=self._parts.mcp, rest=self._parts.rest),
             hosts=settings.allowed_hosts,
-            identity=self.hub.identity,
+            authenticator=self.hub.identity,
             open_paths=dashboard.paths,
             origins=settings.allowed_origins,
         )
@@ -55,15 +48,14 @@ class AgentHub:
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Start everything and begin to connect the servers; stop it all at the end."""
-        client = self.container.outbound.mcp_client()
-        client.attach(self.container.services.announcer())
-        client.attach(self.hub.catalog)
-        async with living(self.container.residents()):
+        for listener in self._parts.listeners:
+            self._parts.client.attach(listener)
+        async with living(self._parts.residents):
             await self.hub.groups.load()
             await self.hub.endpoints.load()
             yield
 
     def stop_streams(self) -> None:
-        """End every open stream, so that the server can stop at once."""
-        self._rest.close()
-        self._mcp.close()
+        """Be no longer ready, and end every open stream, so that the server can stop at once."""
+        self._parts.rest.close()
+        self._parts.mcp.close()

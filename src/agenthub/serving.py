@@ -1,9 +1,12 @@
 """Running the hub as a process: socket, signals, the first start, what a person reads."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import socket
 import sys
+from collections.abc import Generator
 from types import FrameType
 
 import uvicorn
@@ -25,7 +28,7 @@ from agenthub.domain.exceptions import ConflictError, HubError
 from agenthub.domain.services.endpoints import EndpointDraft, EndpointService
 from agenthub.main import AgentHub
 
-GRACE_S = 5
+GRACE_S = 3
 """How long running requests may go on after the signal to stop."""
 
 KEEP_ALIVE_S = 75
@@ -109,6 +112,21 @@ class Server(uvicorn.Server):
             banner(self._address, self._token) if self._with_token else short_banner(self._address)
         )
         print(text, flush=True)  # noqa: T201  this is what the command is for
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Hear the signals. uvicorn's own raises them again, which would end the process early.
+
+        A second signal meets the default handler, and so ends a stop that takes too long.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        yield
+
+    def _stop(self, number: signal.Signals) -> None:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self.handle_exit(number, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

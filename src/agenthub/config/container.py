@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The composition root: the floors, joined. Used in `main` and in tests only."""
 
 from dependency_injector import containers, providers

@@ -22,6 +22,7 @@ DENIED_ENV = frozenset(
 
 DENIED_HEADERS = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept"}
+    | {"keep-alive", "upgrade", "te", "trailer", "expect", "proxy-connection"}
     | {"mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"}
 )
 """Headers that belong to the protocol and so to the hub."""
@@ -160,7 +161,7 @@ def _http_faults(transport: HttpTransport) -> list[FieldFault]:
     for name, value in transport.headers.items():
         if not HEADER_NAME.fullmatch(name):
             faults.append(FieldFault(("transport", "headers", name), "is no header name"))
-        elif name.lower() in DENIED_HEADERS:
+        elif name.lower() in DENIED_HEADERS or name.lower().startswith("mcp-param-"):
             faults.append(FieldFault(("transport", "headers", name), "is set by the hub itself"))
         elif _has_control(value) or not value.isascii():
             faults.append(

@@ -1,5 +1,6 @@
 """Transports as REST clients write and read them: secrets go in and never come back."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -137,11 +138,16 @@ def _stdio(stored: StdioTransport | None, patch: TransportPatch) -> StdioTranspo
 
 def _http(stored: HttpTransport | None, patch: TransportPatch, kind: HttpKind) -> HttpTransport:
     former = stored or HttpTransport(url="")
-    return HttpTransport(
-        url=former.url if patch.url is None else patch.url,
-        kind=kind,
-        headers=_merged("headers", former.headers, patch.headers or {}),
-    )
+    url = former.url if patch.url is None else patch.url
+    # A stored credential is meant for the host it was given for, and goes nowhere else.
+    kept = former.headers if _origin(url) == _origin(former.url) else {}
+    return HttpTransport(url=url, kind=kind, headers=_merged("headers", kept, patch.headers or {}))
+
+
+def _origin(url: str) -> str:
+    """Give scheme, host and port as they are written."""
+    scheme, _, rest = url.lower().partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
 
 
 def _merged(

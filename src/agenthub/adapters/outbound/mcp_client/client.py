@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Inbox
 from agenthub.adapters.outbound.mcp_client.connection import Connection, LaneMaker
 from agenthub.adapters.outbound.mcp_client.guardian import Guardian
+from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
 from agenthub.adapters.outbound.mcp_client.lanes import Lane, Overseer
 from agenthub.adapters.outbound.mcp_client.legacy_http import open_legacy_http
 from agenthub.adapters.outbound.mcp_client.legacy_sse import open_legacy_sse
@@ -129,7 +131,10 @@ class PooledMcpClient(McpClient):
 
     def catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
         connection = self._find(endpoint_id)
-        return EMPTY if connection is None else connection.catalog(era)
+        if connection is None:
+            return EMPTY
+        connection.foresee(era)
+        return connection.catalog(era)
 
     async def request(
         self, endpoint_id: EndpointId, request: UpstreamRequest, caller: Caller
@@ -193,21 +198,19 @@ class _Maker(LaneMaker):
             return [self._lane(overseer, era, self._open_stdio, reopens=True)]
         if transport.kind is HttpKind.SSE:
             return [self._lane(overseer, Era.LEGACY, self._open_sse, reopens=True)]
-        openers: dict[Era, Opener] = {
-            Era.MODERN: self._open_modern,
-            Era.LEGACY: self._open_legacy,
-        }
-        return [
-            self._lane(overseer, era, opener, reopens=False)
-            for era, opener in openers.items()
-            if choice.admits(era)
-        ]
+        era = None if choice is EraChoice.AUTO else Era(choice.value)
+        return [self._lane(overseer, era, self._open_http, reopens=False)]
 
     def second(self, overseer: Overseer, found: Era) -> Lane | None:
-        is_stdio = not isinstance(self._endpoint.transport, HttpTransport)
-        if not is_stdio or self._endpoint.era is not EraChoice.AUTO or found is Era.LEGACY:
+        if self._endpoint.era is not EraChoice.AUTO or found is Era.LEGACY:
             return None
-        return self._lane(overseer, Era.LEGACY, self._open_stdio, reopens=True)
+        if self.starts_programs:
+            return self._lane(overseer, Era.LEGACY, self._open_stdio, reopens=True)
+        return self._lane(overseer, Era.LEGACY, self._open_http, reopens=False)
+
+    @property
+    def starts_programs(self) -> bool:
+        return not isinstance(self._endpoint.transport, HttpTransport)
 
     def _lane(self, overseer: Overseer, era: Era | None, opener: Opener, *, reopens: bool) -> Lane:
         is_http = isinstance(self._endpoint.transport, HttpTransport)
@@ -218,7 +221,7 @@ class _Maker(LaneMaker):
             reader=Reader(
                 server=self._endpoint.name,
                 bounds=self._bounds,
-                with_headers=is_http and era is Era.MODERN,
+                with_headers=is_http,
             ),
             reopens=reopens,
         )
@@ -229,11 +232,24 @@ class _Maker(LaneMaker):
             self._endpoint, inbox, era=era, guardian=self._guardian, output=self.output
         )
 
-    def _open_modern(self, inbox: Inbox, era: Era | None) -> AbstractAsyncContextManager[Channel]:
-        return open_modern_http(self._http, self._endpoint, inbox)
+    @asynccontextmanager
+    async def _open_http(self, inbox: Inbox, era: Era | None) -> AsyncGenerator[Channel]:
+        async with AsyncExitStack() as stack:
+            yield await self._found(stack, inbox, era)
 
-    def _open_legacy(self, inbox: Inbox, era: Era | None) -> AbstractAsyncContextManager[Channel]:
-        return open_legacy_http(self._http, self._endpoint, inbox)
+    async def _found(self, stack: AsyncExitStack, inbox: Inbox, era: Era | None) -> Channel:
+        """Speak modern first; legacy to a server that does not know it, or if that is wanted.
+
+        Source: MCP 2026-07-28, basic/lifecycle: a server is never greeted in both eras unasked.
+        """
+        if era is not Era.LEGACY:
+            try:
+                modern = open_modern_http(self._http, self._endpoint, inbox)
+                return await stack.enter_async_context(modern)
+            except NotModernError:
+                if not self._endpoint.era.admits(Era.LEGACY):
+                    raise
+        return await stack.enter_async_context(open_legacy_http(self._http, self._endpoint, inbox))
 
     def _open_sse(self, inbox: Inbox, era: Era | None) -> AbstractAsyncContextManager[Channel]:
         return open_legacy_sse(self._http, self._endpoint, inbox)

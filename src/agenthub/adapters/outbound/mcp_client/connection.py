@@ -28,6 +28,11 @@ _log = logging.getLogger(__name__)
 class LaneMaker(ABC):
     """Makes the lanes of one endpoint."""
 
+    @property
+    @abstractmethod
+    def starts_programs(self) -> bool:
+        """Whether a lane is a process, so that none is opened before it is needed."""
+
     @abstractmethod
     def first(self, overseer: Overseer) -> list[Lane]:
         """Make the lanes that are kept from the beginning."""
@@ -94,6 +99,11 @@ class Connection(Overseer):
         if own is None:
             own = next(iter(self.catalogs.values()), EMPTY)
         return own
+
+    def foresee(self, era: Era) -> None:
+        """An agent of this era looks at the lists: open its lane, if that is cheap."""
+        if not self._maker.starts_programs and self._lane_of(era) is None:
+            self._start_second(era)
 
     async def settled(self) -> None:
         """Wait until every first lane has ended its first attempt."""
@@ -207,7 +217,7 @@ class Connection(Overseer):
         return next((lane for lane in self._lanes if lane.era is era and not lane.rests), None)
 
     def _start_second(self, era: Era) -> Lane | None:
-        """Open the lane of the other era of a stdio server, for its first agent."""
+        """Open the lane of the other era, for its first agent."""
         found = next((lane.era for lane in self._lanes if lane.is_open), None)
         if found is None or found is era or self._has_second or self._group is None:
             return None

@@ -6,7 +6,6 @@ Source: MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata".
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 PREFIX = "Mcp-Param-"
@@ -19,7 +18,6 @@ _TYPES = ("string", "integer", "boolean")
 _SAFE_INTEGER = 2**53 - 1
 
 
-@lru_cache(maxsize=1024)
 def header_value(text: str) -> str:
     """Spell a text as a header value: as it is where that is safe, else in the base64 form."""
     looks_encoded = text.startswith("=?base64?") and text.endswith("?=")

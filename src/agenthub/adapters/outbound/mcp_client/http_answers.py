@@ -92,7 +92,7 @@ class MessageReader:
         *,
         last_event_id: str | None = None,
     ) -> None:
-        self.parser = SseParser(last_event_id=last_event_id)
+        self.parser = SseParser(server=server, last_event_id=last_event_id)
         self._response = response
         self._server = server
         self._request_id = request_id

@@ -162,7 +162,7 @@ class LegacySseChannel(Channel):
             raise await refused(response, self._server, b"null")
         if media_type(response.headers) != EVENT_STREAM:
             raise no_mcp(response, self._server)
-        parser = SseParser()
+        parser = SseParser(server=self._server)
         async for chunk in response.chunks():
             for event in parser.feed(chunk):
                 self._take(event)

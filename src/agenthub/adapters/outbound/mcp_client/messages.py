@@ -19,8 +19,14 @@ from agenthub.domain.ports.outbound.mcp_client import InputRequired, Question, R
 PRIVATE = "io.modelcontextprotocol/"
 """Prefix of the `_meta` keys that belong to one hop of the protocol."""
 
+OWN = "agenthub/"
+"""Prefix of the hub's own `_meta` keys: a server cannot speak in the hub's name."""
+
 MAX_DEPTH = 200
 """Deeper JSON is refused: jiter, which the clients of the Python SDK read with, stops there."""
+
+MAX_KNOWN_LENGTH = 64
+"""Longer texts of others are not remembered: they could fill the memory."""
 
 _Sliced = dict[str, msgspec.Raw]
 _slice = msgspec.json.Decoder(_Sliced).decode
@@ -143,7 +149,7 @@ def tidy_result(raw: bytes, era: Era, server: str) -> tuple[bytes, InputRequired
     if meta is None:
         return (raw if kind is None else object_bytes(members)), None
     if meta[:1] == b"{":
-        kept = {k: v for k, v in members_of(meta).items() if not k.startswith(PRIVATE)}
+        kept = {k: v for k, v in members_of(meta).items() if not k.startswith((PRIVATE, OWN))}
         if kept:
             members["_meta"] = object_bytes(kept)
         else:
@@ -260,6 +266,10 @@ def _no_mcp(what: str, error: Exception) -> UpstreamError:
     return UpstreamError(f"{what}: {type(error).__name__}.", code="server_bad_message")
 
 
-@lru_cache(maxsize=1024)
 def _key(name: str) -> bytes:
+    return _known_key(name) if len(name) <= MAX_KNOWN_LENGTH else text_bytes(name) + b":"
+
+
+@lru_cache(maxsize=1024)
+def _known_key(name: str) -> bytes:
     return text_bytes(name) + b":"

@@ -32,6 +32,7 @@ from agenthub.adapters.outbound.mcp_client.http_answers import (
     no_reply,
 )
 from agenthub.adapters.outbound.mcp_client.messages import (
+    MAX_KNOWN_LENGTH,
     Failure,
     Notification,
     Result,
@@ -212,8 +213,16 @@ def _is_of(message: Notification, key: bytes) -> bool:
     return message.method != "notifications/progress" or message.params.get("progressToken") == key
 
 
-@lru_cache(maxsize=1024)
 def _name_value(raw: bytes) -> str:
+    return _known_name(raw) if len(raw) <= MAX_KNOWN_LENGTH else _spelt_name(raw)
+
+
+@lru_cache(maxsize=1024)
+def _known_name(raw: bytes) -> str:
+    return _spelt_name(raw)
+
+
+def _spelt_name(raw: bytes) -> str:
     try:
         return header_value(msgspec.json.decode(raw, type=str))
     except (msgspec.DecodeError, msgspec.ValidationError):

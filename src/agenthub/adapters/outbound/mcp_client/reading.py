@@ -13,6 +13,7 @@ from agenthub.adapters.outbound.mcp_client.header_params import ANNOTATION
 from agenthub.adapters.outbound.mcp_client.items import UnfitError, label, read_item
 from agenthub.adapters.outbound.mcp_client.messages import members_of, text_bytes
 from agenthub.domain.entities.catalog.listing import Catalog, CatalogBounds, Item, ItemKind
+from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import HubError, RpcError, UpstreamError
 from agenthub.domain.ports.outbound.mcp_client import RawObject
 
@@ -95,9 +96,10 @@ class Reader:
         method, _, capability = _METHODS[kind]
         if capability not in channel.hello.capabilities:
             return Reading()
+        with_headers = self._with_headers and channel.era is Era.MODERN
         try:
             async with asyncio.timeout(LIST_TIMEOUT_S):
-                return await _Pages(channel, kind, self._bounds, self._with_headers).read()
+                return await _Pages(channel, kind, self._bounds, with_headers).read()
         except RpcError as error:
             if error.code == METHOD_NOT_FOUND:
                 return Reading()

@@ -24,8 +24,13 @@ class SseParser:
     """
 
     def __init__(
-        self, *, max_event_bytes: int = MAX_EVENT_BYTES, last_event_id: str | None = None
+        self,
+        *,
+        server: str = "",
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        last_event_id: str | None = None,
     ) -> None:
+        self._server = server
         self.last_event_id = last_event_id
         self.retry_s: float | None = None
         self._max_event_bytes = max_event_bytes
@@ -97,6 +102,7 @@ class SseParser:
         held = sum(map(len, self._line)) + sum(map(len, self._data)) + 8 * len(self._data)
         if held > self._max_event_bytes:
             raise BodyTooLargeError(
-                f"One event of the server's stream is larger than {self._max_event_bytes} bytes."
+                f"The server {self._server!r} sent an event of more than "
+                f"{self._max_event_bytes} bytes."
             )
         self._size_bytes = held

@@ -74,6 +74,8 @@ class EraChannel(Channel):
 class Maker(LaneMaker):
     """Lanes by era; an era without channel answers that it is not spoken."""
 
+    starts_programs = True
+
     def __init__(self, channels: dict[Era, EraChannel], *, lazy: bool = False) -> None:
         self.channels = channels
         self.lazy = lazy

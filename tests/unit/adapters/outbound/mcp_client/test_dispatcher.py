@@ -5,14 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.unit.adapters.outbound.mcp_client.kit import (
-    WAIT_S,
-    FakeCaller,
-    FakeInbox,
-    Running,
-    Wire,
-    dumps,
-)
 
 from agenthub.adapters.outbound.mcp_client.dispatcher import Dispatcher
 from agenthub.domain.exceptions import (
@@ -23,6 +15,14 @@ from agenthub.domain.exceptions import (
     UpstreamError,
 )
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
+from tests.unit.adapters.outbound.mcp_client.kit import (
+    WAIT_S,
+    FakeCaller,
+    FakeInbox,
+    Running,
+    Wire,
+    dumps,
+)
 
 
 class Bench:
