@@ -36,7 +36,8 @@ class Shell:
         )
 
     def json(self, *words: str):
-        done = self.run(*words, "--json")
+        end = words.index("--") if "--" in words else len(words)
+        done = self.run(*words[:end], "--json", *words[end:])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
