@@ -89,13 +89,17 @@ class CallService:
             raise NotFoundError(_unknown(errand), code=f"{_NOUN[errand.deed]}_not_found")
         return target
 
-    async def carry(self, view: View, errand: Errand, caller: Caller) -> Outcome:
+    async def carry(
+        self, view: View, errand: Errand, caller: Caller, target: Target | None = None
+    ) -> Outcome:
         """Do the errand and wait for its result.
 
+        `target` is what `target_of` gave for it, if that was asked already.
         A modern caller may get an answer with `input_required`; for a legacy caller the
         questions of a modern server are asked here, round by round.
         """
-        target = self.target_of(view, errand, caller.era)
+        if target is None:
+            target = self.target_of(view, errand, caller.era)
         params = _own_params(errand, target)
         answer = await self._send(target, errand, params, caller)
         if answer.input_required is None or caller.era is Era.MODERN:

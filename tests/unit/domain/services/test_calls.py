@@ -115,6 +115,15 @@ async def test_an_unknown_name_reaches_no_server(house: House, errand: Errand, c
     assert house.client.requests == []
 
 
+async def test_a_target_that_was_found_before_is_not_looked_up_again(house: House) -> None:
+    errand = Errand(Deed.CALL_TOOL, "calc__add", {})
+    target = house.calls.target_of(house.view, errand, Era.MODERN)
+    nothing = house.catalog.view_all(with_scopes(Scope.CHAT))
+    outcome = await house.calls.carry(nothing, errand, Agent(Era.MODERN), target)
+    assert outcome.target is target
+    assert house.client.requests[0][1].params["name"] == b'"add"'
+
+
 @pytest.mark.parametrize("deed", list(Deed))
 async def test_each_deed_needs_its_scope(house: House, deed: Deed) -> None:
     view = house.catalog.view_all(with_scopes(Scope.HUB_READ))

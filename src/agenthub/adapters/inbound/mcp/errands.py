@@ -5,6 +5,7 @@ from typing import Any
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS, Request
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.domain.entities.catalog.listing import ItemKind
+from agenthub.domain.entities.identity import Principal, Scope
 from agenthub.domain.exceptions import RpcError
 from agenthub.domain.ports.outbound.mcp_client import RawObject
 from agenthub.domain.services.calls import Deed, Errand
@@ -19,7 +20,24 @@ LISTS = {
 MAY_ASK = frozenset({Deed.CALL_TOOL, Deed.GET_PROMPT, Deed.READ_RESOURCE})
 """The requests that MCP 2026-07-28 lets answer with a request for input."""
 
+_SCOPE_OF = {
+    ItemKind.TOOLS: Scope.TOOLS_CALL,
+    ItemKind.PROMPTS: Scope.PROMPTS_GET,
+    ItemKind.RESOURCES: Scope.RESOURCES_READ,
+    ItemKind.TEMPLATES: Scope.RESOURCES_READ,
+}
 _REF_KINDS = {"ref/prompt": ItemKind.PROMPTS, "ref/resource": ItemKind.TEMPLATES}
+
+
+def may_list(principal: Principal, kind: ItemKind) -> bool:
+    """Say whether a list is shown: to whoever may use what is in it, or may read the hub."""
+    return principal.allows(_SCOPE_OF[kind]) or principal.allows(Scope.HUB_READ)
+
+
+def require_listable(principal: Principal, kind: ItemKind) -> None:
+    """Raise DeniedError unless the principal may see this list."""
+    if not may_list(principal, kind):
+        principal.require(_SCOPE_OF[kind])
 
 
 def errand_of(deed: Deed, message: Request) -> Errand:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from agenthub.adapters.inbound.mcp.errands import may_list
 from agenthub.adapters.inbound.mcp.results import complete_result, server_info
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.adapters.inbound.mcp.versions import (
@@ -13,6 +14,7 @@ from agenthub.adapters.inbound.mcp.versions import (
     has_completions_capability,
     has_extensions,
 )
+from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import EndpointState
 from agenthub.domain.entities.groups import Group
 from agenthub.domain.entities.identity import Scope
@@ -24,11 +26,10 @@ HOW_NAMES_ARE_MADE = (
     " URIs begin with server+ (or ui://server/)."
 )
 
-_SCOPE_OF = {
-    "tools": Scope.TOOLS_CALL,
-    "resources": Scope.RESOURCES_READ,
-    "prompts": Scope.PROMPTS_GET,
-    "completions": Scope.PROMPTS_GET,
+_LISTED_BY = {
+    "tools": ItemKind.TOOLS,
+    "resources": ItemKind.RESOURCES,
+    "prompts": ItemKind.PROMPTS,
 }
 
 
@@ -77,7 +78,7 @@ def discover_result(introduction: Introduction) -> bytes:
 
 
 def capabilities(introduction: Introduction, version: str) -> dict[str, Any]:
-    """List what this principal can use here.
+    """List what this principal can see here.
 
     At a joint endpoint, and while a server was never reached, everything the hub can carry:
     servers may come while the session lasts.
@@ -97,10 +98,12 @@ def capabilities(introduction: Introduction, version: str) -> dict[str, Any]:
     if not has_completions_capability(version):
         everything.pop("completions", None)
     principal = introduction.view.principal
+    if not principal.allows(Scope.PROMPTS_GET):
+        everything.pop("completions", None)
     return {
         name: value
         for name, value in everything.items()
-        if name not in _SCOPE_OF or principal.allows(_SCOPE_OF[name])
+        if name not in _LISTED_BY or may_list(principal, _LISTED_BY[name])
     }
 
 

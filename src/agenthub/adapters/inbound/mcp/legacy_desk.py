@@ -16,6 +16,7 @@ from agenthub.adapters.inbound.mcp.errands import (
     LISTS,
     errand_of,
     object_param,
+    require_listable,
     text_param,
     without_round,
 )
@@ -122,6 +123,7 @@ class LegacyDesk:
             return await self._carry(deed, session, view, message, outlet)
         kind = LISTS.get(method)
         if kind is not None:
+            require_listable(view.principal, kind)
             offer = self._hub.catalog.offer(view, Era.LEGACY)
             return self._lists.page(offer, kind, session.version, message.values.get("cursor"))
         handler = self._handlers.get(method)
@@ -136,7 +138,7 @@ class LegacyDesk:
         target = self._hub.calls.target_of(view, errand, Era.LEGACY)
         accent = Accent(target.server, view.namespaced, session.version)
         caller = LegacyCaller(session, outlet, accent, progress_token=message.meta.progress_token)
-        outcome = await self._hub.calls.carry(view, errand, caller)
+        outcome = await self._hub.calls.carry(view, errand, caller, target)
         return map_result(
             deed,
             outcome.answer.result,

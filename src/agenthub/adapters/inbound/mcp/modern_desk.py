@@ -23,6 +23,8 @@ from agenthub.adapters.inbound.mcp.errands import (
     LISTS,
     MAY_ASK,
     errand_of,
+    may_list,
+    require_listable,
     without_round,
 )
 from agenthub.adapters.inbound.mcp.failing import Reply, fault
@@ -49,19 +51,19 @@ from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
 from agenthub.adapters.inbound.mcp.streams import Exchange
 from agenthub.adapters.inbound.mcp.versions import MODERN, require_modern
 from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
-from agenthub.domain.entities.catalog.exposure import Target
+from agenthub.domain.entities.catalog.exposure import ExposedItem, Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
-from agenthub.domain.services.calls import Deed, Errand, Outcome
+from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome
 from agenthub.domain.services.catalog.views import View
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _LIST_FLAGS = {
-    "toolsListChanged": TOOLS,
-    "promptsListChanged": PROMPTS,
-    "resourcesListChanged": RESOURCES,
+    "toolsListChanged": (TOOLS, ItemKind.TOOLS),
+    "promptsListChanged": (PROMPTS, ItemKind.PROMPTS),
+    "resourcesListChanged": (RESOURCES, ItemKind.RESOURCES),
 }
 _slice_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -136,13 +138,15 @@ class ModernDesk:
     async def _result(self, visit: Visit) -> bytes:
         message = visit.message
         claimed = check_modern_meta(message)
-        check_modern_headers(visit.headers, message, self._definition(visit))
+        tool = self._tool(visit)
+        check_modern_headers(visit.headers, message, None if tool is None else tool.definition)
         _require_modern(claimed, message)
         deed = DEEDS.get(message.method)
         if deed is not None:
-            return await self._carry(deed, visit)
+            return await self._carry(deed, visit, None if tool is None else tool.target)
         kind = LISTS.get(message.method)
         if kind is not None:
+            require_listable(visit.view.principal, kind)
             offer = self._hub.catalog.offer(visit.view, Era.MODERN)
             return self._lists.page(offer, kind, visit.version, message.values.get("cursor"))
         handler = self._handlers.get(message.method)
@@ -150,21 +154,22 @@ class ModernDesk:
             raise RpcError(METHOD_NOT_FOUND, f"Unknown method: {message.method}")
         return await handler(visit)
 
-    def _definition(self, visit: Visit) -> dict[str, Any] | None:
-        """Give the definition of the tool that is called: some arguments stand in headers too."""
+    def _tool(self, visit: Visit) -> ExposedItem | None:
+        """Give the tool that is called, if it may be: some of its arguments stand in headers."""
         name = visit.message.values.get("name")
         if visit.message.method != Deed.CALL_TOOL.value or not isinstance(name, str):
             return None
-        offer = self._hub.catalog.offer(visit.view, Era.MODERN)
-        item = offer.find(ItemKind.TOOLS, name)
-        return None if item is None else item.definition
+        if not visit.view.principal.allows(SCOPE_OF[Deed.CALL_TOOL]):
+            return None
+        return self._hub.catalog.offer(visit.view, Era.MODERN).find(ItemKind.TOOLS, name)
 
     async def _discover(self, visit: Visit) -> bytes:
         return discover_result(introduce(self._hub.catalog, visit.view))
 
-    async def _carry(self, deed: Deed, visit: Visit) -> bytes:
+    async def _carry(self, deed: Deed, visit: Visit, target: Target | None) -> bytes:
         errand = errand_of(deed, visit.message)
-        target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
+        if target is None:
+            target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
         if deed not in MAY_ASK:
             return await self._carry_plain(without_round(errand), visit, target)
         if visit.message.values.get("requestState") is not None:
@@ -186,7 +191,7 @@ class ModernDesk:
             progress_token=visit.message.meta.progress_token,
             log_level=visit.log_level,
         )
-        outcome = await self._hub.calls.carry(visit.view, errand, caller)
+        outcome = await self._hub.calls.carry(visit.view, errand, caller, target)
         return self._finished(outcome, errand, visit)
 
     async def _carry_parkable(self, errand: Errand, visit: Visit, target: Target) -> bytes:
@@ -203,7 +208,7 @@ class ModernDesk:
             binding,
             caller,
             visit.exchange,
-            lambda: self._hub.calls.carry(visit.view, errand, caller),
+            lambda: self._hub.calls.carry(visit.view, errand, caller, target),
         )
         return self._parked_or_finished(outcome, errand, visit, binding)
 
@@ -270,14 +275,18 @@ class ModernDesk:
         wanted: Any = visit.message.values.get("notifications")
         if not is_object(wanted):
             raise RpcError(INVALID_PARAMS, "params.notifications must be an object.")
-        flags = {name: True for name in _LIST_FLAGS if wanted.get(name) is True}
+        flags = {
+            name: True
+            for name, (_, kind) in _LIST_FLAGS.items()
+            if wanted.get(name) is True and may_list(visit.view.principal, kind)
+        }
         subscription = visit.message.id
         held: list[bytes] = []
         listener = Listener(
             visit.view,
             Era.MODERN,
             held.append,
-            wants=frozenset(_LIST_FLAGS[name] for name in flags),
+            wants=frozenset(_LIST_FLAGS[name][0] for name in flags),
             subscription=subscription,
             end=visit.withdrawal,
         )

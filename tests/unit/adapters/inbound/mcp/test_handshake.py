@@ -70,6 +70,8 @@ def test_an_older_agent_hears_only_what_its_revision_knows(version: str) -> None
         (Scope.TOOLS_CALL, {"tools", "logging", "extensions"}),
         (Scope.RESOURCES_READ, {"resources", "logging", "extensions"}),
         (Scope.PROMPTS_GET, {"prompts", "completions", "logging", "extensions"}),
+        (Scope.HUB_READ, {"tools", "resources", "prompts", "logging", "extensions"}),
+        (Scope.CHAT, {"logging", "extensions"}),
         (Scope.ADMIN, {"tools", "resources", "prompts", "completions", "logging", "extensions"}),
     ],
 )
