@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from agenthub.adapters.inbound import gate
+from agenthub.adapters.inbound.http import protocol
 from tests.integration.http.world import SERVERS, TOKEN, Served, body_of
 from tests.support.waiting import soon
 
@@ -151,3 +153,30 @@ async def test_many_requests_in_one_chunk_are_all_answered(hub: Served) -> None:
     last = one + b"Connection: close\r\n\r\n"
     answer = await raw(hub, (one + b"\r\n") * 11 + last)
     assert answer.count(b"HTTP/1.1 200 OK") == 12
+
+
+async def test_a_head_that_does_not_end_is_given_up(
+    hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.05)
+    assert (await raw(hub)).startswith(b"HTTP/1.1 408 ")
+    assert (await raw(hub, HEAD)).startswith(b"HTTP/1.1 408 ")
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write(HEAD + b"\r\n")
+    await soon(reader.readuntil(b"}"))
+    writer.write(HEAD)
+    assert (await soon(reader.read())).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_a_body_that_does_not_come_is_given_up(
+    hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate.read_body, "__defaults__", (gate.MAX_BODY_BYTES, 0.05))
+    head = (
+        f"POST {SERVERS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+    )
+    answer = await raw(hub, head.encode())
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"body_timeout" in answer

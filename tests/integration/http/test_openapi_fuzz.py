@@ -41,7 +41,7 @@ class Background:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self.url = ""
@@ -50,6 +50,7 @@ class Background:
     def __enter__(self) -> "Background":
         self._thread.start()
         assert self._ready.wait(20)
+        assert self.url, "the hub did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,6 +59,12 @@ class Background:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(20)
         assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         async with served(self._folder) as hub:
@@ -117,7 +124,7 @@ def fuzz(
         database=None,
         derandomize=examples < MANY,
         phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     @given(case=strategy)
     def examine(case: schemathesis.Case) -> None:

@@ -69,6 +69,7 @@ class HeaderBoundProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _give_up(self) -> None:
+        self._head_timer = None
         self._refuse(408, code="head_timeout", detail=f"No request within {HEAD_TIMEOUT_S:g} s.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
