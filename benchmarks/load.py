@@ -39,7 +39,7 @@ class Job:
 class Connection(asyncio.Protocol):
     """One keep-alive connection with one request at a time."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:

@@ -76,7 +76,7 @@ class HttpEcho(asyncio.Protocol):
     def __init__(self, listed: list[dict]) -> None:
         self.listed = listed
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self.parser = httptools.HttpRequestParser(self)
         self.body = b""

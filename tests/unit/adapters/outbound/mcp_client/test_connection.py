@@ -74,7 +74,9 @@ class EraChannel(Channel):
 class Maker(LaneMaker):
     """Lanes by era; an era without channel answers that it is not spoken."""
 
-    starts_programs = True
+    @property
+    def starts_programs(self) -> bool:
+        return True
 
     def __init__(self, channels: dict[Era, EraChannel], *, lazy: bool = False) -> None:
         self.channels = channels
