@@ -1,5 +1,6 @@
 """Agents as the hub's core sees them while one of their requests runs."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,7 @@ class LegacyCaller(AgentCaller):
         accent: Accent,
         *,
         progress_token: bytes | None,
+        answer_within_s: float,
     ) -> None:
         super().__init__(
             outlet,
@@ -104,8 +106,10 @@ class LegacyCaller(AgentCaller):
             log_level=session.log_level or DEFAULT_LEGACY_LEVEL,
         )
         self._session = session
+        self._answer_within_s = answer_within_s
 
     async def ask(self, question: Question) -> bytes:
+        """Raises UnanswerableError too when no answer comes in time."""
         require_answerable(self.capabilities, question)
         question = self._accent.question(question)
         question_id, future = self._session.expect()
@@ -119,7 +123,13 @@ class LegacyCaller(AgentCaller):
             if not self._outlet.push(message):
                 raise unreachable(question)
             self._outlet.on_gone(hang_up)
-            return await future
+            async with asyncio.timeout(self._answer_within_s):
+                return await future
+        except TimeoutError as error:
+            raise UnanswerableError(
+                f"The agent did not answer the server {question.server!r} within "
+                f"{self._answer_within_s:g} s."
+            ) from error
         finally:
             if not future.done() or future.cancelled():
                 self._withdraw(question_id)

@@ -1,4 +1,4 @@
-"""Whether those who hold open streams may still hold them."""
+"""Whether those who hold open streams and running requests may still hold them."""
 
 import logging
 from collections.abc import Iterable

@@ -34,6 +34,7 @@ from agenthub.adapters.inbound.mcp.streams import (
 )
 from agenthub.adapters.inbound.mcp.versions import LATEST_LEGACY
 from agenthub.adapters.inbound.mcp.wire import Call, Limits, Wire
+from agenthub.adapters.inbound.mcp.withdrawal import key_is_over, stopping
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import ErrorKind, HubError, NotFoundError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
@@ -101,7 +102,6 @@ class McpFace:
         self._sweep_every_s = limits.sweep_every_s
         self._hub = hub
         self._crew = Crew()
-        self._closing = asyncio.Event()
         self._keep_alive_s = limits.keep_alive_s
         lists = ListRenderer()
         self._listening = Listening(hub, self._crew)
@@ -114,15 +114,14 @@ class McpFace:
         )
         self._parking = Parking(self._crew, chance, ttl_s=limits.park_ttl_s)
         legacy = LegacyDesk(
-            hub=hub, sessions=self._sessions, listening=self._listening, lists=lists
-        )
-        modern = ModernDesk(
             hub=hub,
-            sealer=sealer,
-            parking=self._parking,
+            sessions=self._sessions,
             listening=self._listening,
             lists=lists,
-            closing=self._closing,
+            answer_within_s=limits.park_ttl_s,
+        )
+        self._modern = modern = ModernDesk(
+            hub=hub, sealer=sealer, parking=self._parking, listening=self._listening, lists=lists
         )
         self._wire = Wire(
             crew=self._crew, legacy=legacy, modern=modern, sessions=self._sessions, limits=limits
@@ -149,9 +148,12 @@ class McpFace:
         await self._crew.__aexit__(kind, error, trace)
 
     def close(self) -> None:
-        """End every open stream, session and parked call, so that the server can stop."""
-        self._closing.set()
-        self._sessions.close_all()
+        """End every open stream, session and parked call, so that the server can stop.
+
+        Running requests are answered: who waits for one learns that the hub is stopping.
+        """
+        self._modern.stop(stopping())
+        self._sessions.close_all(stopping())
         self._parking.close()
 
     def serves(self, path: str) -> bool:
@@ -234,11 +236,13 @@ class McpFace:
             await asyncio.sleep(self._sweep_every_s)
             self._sessions.sweep()
             holders = {session.principal for session in self._sessions}
-            over = await self._credentials.over(holders | self._listening.principals())
+            holders |= self._modern.principals() | self._parking.principals()
+            over = await self._credentials.over(holders)
             for session in self._sessions:
                 if session.principal in over:
-                    self._sessions.close(session)
-            self._listening.end_of(over)
+                    self._sessions.close(session, key_is_over())
+            self._modern.end_of(over, key_is_over())
+            self._parking.end_of(over)
 
 
 async def _refuse(send: Send, error: HubError) -> None:

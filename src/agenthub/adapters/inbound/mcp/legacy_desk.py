@@ -1,6 +1,7 @@
 """What legacy agents may say once their session is open, whatever transport carries it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller
@@ -36,6 +37,8 @@ from agenthub.domain.services.calls import Deed
 from agenthub.domain.services.catalog.views import View
 
 NOTHING = b"{}"
+KEPT_CAPABILITIES = ("sampling", "elicitation", "extensions")
+MAX_CAPABILITIES_BYTES = 16 * 1024
 
 Handler = Callable[[LegacySession, View, Request], Awaitable[bytes]]
 
@@ -44,12 +47,19 @@ class LegacyDesk:
     """Serves the messages of legacy sessions; answers go to the outlet of each request."""
 
     def __init__(
-        self, *, hub: Hub, sessions: SessionTable, listening: Listening, lists: ListRenderer
+        self,
+        *,
+        hub: Hub,
+        sessions: SessionTable,
+        listening: Listening,
+        lists: ListRenderer,
+        answer_within_s: float,
     ) -> None:
         self._hub = hub
         self._sessions = sessions
         self._listening = listening
         self._lists = lists
+        self._answer_within_s = answer_within_s
         self._handlers: dict[str, Handler] = {
             "ping": self._ping,
             "logging/setLevel": self._set_level,
@@ -65,7 +75,7 @@ class LegacyDesk:
         Raises RpcError, QuotaError and NotFoundError.
         """
         version = negotiate(text_param(message, "protocolVersion"))
-        declared = object_param(message, "capabilities")
+        declared = _kept_capabilities(message)
         result = initialize_result(introduce(self._hub.catalog, view), version)
         if session is None:
             session = self._sessions.open(view.principal, path)
@@ -91,10 +101,14 @@ class LegacyDesk:
                 answer = await self._answer(session, view, message, outlet)
         except CancelledByCallerError:
             await outlet.drop()
+            session.answered()
             return
+        except HubError as error:
+            answer = for_legacy(fault(message, error, session.version))
         finally:
             session.finish(message.id)
         await outlet.answer(answer.body, answer.status)
+        session.answered()
 
     def hear(self, session: LegacySession, message: Notification | Response) -> None:
         """Take a notification, or the answer to a question of the hub's."""
@@ -137,7 +151,13 @@ class LegacyDesk:
         errand = without_round(errand_of(deed, message))
         target = self._hub.calls.target_of(view, errand, Era.LEGACY)
         accent = Accent(target.server, view.namespaced, session.version)
-        caller = LegacyCaller(session, outlet, accent, progress_token=message.meta.progress_token)
+        caller = LegacyCaller(
+            session,
+            outlet,
+            accent,
+            progress_token=message.meta.progress_token,
+            answer_within_s=self._answer_within_s,
+        )
         outcome = await self._hub.calls.carry(view, errand, caller, target)
         return map_result(
             deed,
@@ -166,3 +186,14 @@ class LegacyDesk:
         if session.listener is not None:
             await self._listening.unwatch(session.listener, text_param(message, "uri"))
         return NOTHING
+
+
+def _kept_capabilities(message: Request) -> dict[str, Any]:
+    """Give what is kept as long as the session lives. Raises RpcError -32602."""
+    declared = object_param(message, "capabilities")
+    if len(message.params["capabilities"]) > MAX_CAPABILITIES_BYTES:
+        raise RpcError(
+            INVALID_PARAMS,
+            f"params.capabilities must not have more than {MAX_CAPABILITIES_BYTES} bytes.",
+        )
+    return {name: declared[name] for name in KEPT_CAPABILITIES if name in declared}

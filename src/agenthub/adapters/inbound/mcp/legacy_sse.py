@@ -81,9 +81,10 @@ class LegacySse:
         Raises NotFoundError, FaultyMessageError and RefusedRequestError.
         """
         query = parse_qs(call.scope["query_string"].decode("latin-1"))
+        # The session is looked up once the body is there: it may end while that arrives.
+        message = await read_message(call, self._limits)
         session = self._wire.session(call, query.get("session_id", [""])[0])
         stream = session.stream
-        message = await read_message(call, self._limits)
         if not isinstance(message, Request):
             self._desk.hear(session, message)
         elif stream is None:

@@ -26,7 +26,6 @@ from agenthub.adapters.inbound.mcp.envelope import PRIVATE
 from agenthub.adapters.inbound.mcp.frames import members, text
 from agenthub.adapters.inbound.mcp.results import HEAD, META, SERVER_META, complete_result
 from agenthub.adapters.inbound.mcp.versions import (
-    MODERN,
     has_any_structured_content,
     has_content_lists,
     has_progress_message,
@@ -202,20 +201,14 @@ def _parts(result: bytes, road: Road) -> RawObject:
     return parts
 
 
-def input_required_result(
-    questions: dict[str, Question], state: str | None, *, namespaced: bool
-) -> bytes:
-    """Make the `InputRequiredResult` that puts `questions` (mapped here) to a modern agent."""
+def input_required_result(questions: dict[str, Question], state: str | None) -> bytes:
+    """Make the `InputRequiredResult` that puts `questions`, already mapped, to a modern agent."""
     result: RawObject = {"resultType": b'"input_required"', "_meta": SERVER_META}
     if questions:
-        asked = {
-            key: map_question(question, namespaced=namespaced, version=MODERN)
-            for key, question in questions.items()
-        }
         result["inputRequests"] = members(
             {
                 key: members({"method": text(one.method), "params": one.params or b"{}"})
-                for key, one in asked.items()
+                for key, one in questions.items()
             }
         )
     if state is not None:

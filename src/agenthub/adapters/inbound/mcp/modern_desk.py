@@ -1,7 +1,7 @@
 """What modern agents (2026-07-28) may say: every request stands for itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -44,7 +44,7 @@ from agenthub.adapters.inbound.mcp.mapping import (
     map_result,
 )
 from agenthub.adapters.inbound.mcp.modern import check_modern_headers, check_modern_meta
-from agenthub.adapters.inbound.mcp.parking import Bundle, ParkedCaller, Parking
+from agenthub.adapters.inbound.mcp.parking import Booking, Bundle, ParkedCaller, Parking
 from agenthub.adapters.inbound.mcp.rendering import ListRenderer
 from agenthub.adapters.inbound.mcp.sealing import Binding, Sealer, bind
 from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
@@ -54,11 +54,13 @@ from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
 from agenthub.domain.entities.catalog.exposure import ExposedItem, Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome
 from agenthub.domain.services.catalog.views import View
 
+LISTEN = "subscriptions/listen"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _LIST_FLAGS = {
     "toolsListChanged": (TOOLS, ItemKind.TOOLS),
@@ -100,22 +102,23 @@ class ModernDesk:
         parking: Parking,
         listening: Listening,
         lists: ListRenderer,
-        closing: asyncio.Event,
     ) -> None:
         self._hub = hub
         self._sealer = sealer
         self._parking = parking
         self._listening = listening
         self._lists = lists
-        self._closing = closing
+        self._closing = asyncio.Event()
         self._numbers = count(1)
+        self._running: dict[Withdrawal, Visit] = {}
         self._handlers: dict[str, Callable[[Visit], Awaitable[bytes]]] = {
             "server/discover": self._discover,
-            "subscriptions/listen": self._listen,
+            LISTEN: self._listen,
         }
 
     async def serve(self, visit: Visit) -> None:
         """Do one request and answer it. When the agent hangs up, the request is cancelled."""
+        self._running[visit.withdrawal] = visit
         try:
             async with visit.withdrawal:
                 visit.exchange.on_gone(visit.withdrawal)
@@ -123,7 +126,28 @@ class ModernDesk:
         except CancelledByCallerError:
             await visit.exchange.drop()
             return
+        except HubError as error:
+            answer = fault(visit.message, error, visit.version)
+        finally:
+            del self._running[visit.withdrawal]
         await visit.exchange.answer(answer.body, answer.status)
+
+    def principals(self) -> set[Principal]:
+        """Give whose requests and subscriptions are running."""
+        return {visit.view.principal for visit in self._running.values()}
+
+    def end_of(self, principals: Container[Principal], reason: HubError) -> None:
+        """Answer the running requests of these with `reason`."""
+        for withdrawal, visit in list(self._running.items()):
+            if visit.view.principal in principals:
+                withdrawal(reason)
+
+    def stop(self, reason: HubError) -> None:
+        """Answer all running requests with `reason`; subscriptions end with their own result."""
+        self._closing.set()
+        for withdrawal, visit in list(self._running.items()):
+            if visit.message.method != LISTEN:
+                withdrawal(reason)
 
     async def _answer(self, visit: Visit) -> Reply:
         message = visit.message
@@ -203,12 +227,13 @@ class ModernDesk:
             progress_token=visit.message.meta.progress_token,
             log_level=visit.log_level,
         )
-        binding = _binding(errand, visit)
+        binding, view = _binding(errand, visit), visit.view
+        size_bytes = sum(map(len, errand.params.values()))
         outcome = await self._parking.start(
-            binding,
+            Booking(view.principal, binding, size_bytes),
             caller,
             visit.exchange,
-            lambda: self._hub.calls.carry(visit.view, errand, caller, target),
+            lambda: self._hub.calls.carry(view, errand, caller, target),
         )
         return self._parked_or_finished(outcome, errand, visit, binding)
 
@@ -238,7 +263,7 @@ class ModernDesk:
         if isinstance(outcome, Outcome):
             return self._finished(outcome, errand, visit)
         state = self._sealer.seal({"nonce": outcome.nonce}, binding)
-        return input_required_result(outcome.questions, state, namespaced=visit.view.namespaced)
+        return input_required_result(outcome.questions, state)
 
     def _finished(self, outcome: Outcome, errand: Errand, visit: Visit) -> bytes:
         needed = outcome.answer.input_required
@@ -268,7 +293,9 @@ class ModernDesk:
         if needed.state is not None:
             payload = {"endpoint": target.endpoint_id, "state": needed.state}
             state = self._sealer.seal(payload, _binding(errand, visit))
-        return input_required_result(needed.requests, state, namespaced=visit.view.namespaced)
+        accent = Accent(target.server, visit.view.namespaced, visit.version)
+        asked = {key: accent.question(one) for key, one in needed.requests.items()}
+        return input_required_result(asked, state)
 
     async def _listen(self, visit: Visit) -> bytes:
         """Keep a subscription open until the agent or the hub goes."""
@@ -288,11 +315,12 @@ class ModernDesk:
             held.append,
             wants=frozenset(_LIST_FLAGS[name][0] for name in flags),
             subscription=subscription,
-            end=visit.withdrawal,
         )
         self._listening.join(listener)
         try:
-            uris = await self._watch_all(listener, visit, wanted.get("resourceSubscriptions"))
+            uris = await self._listening.watch_all(
+                listener, visit.view, _texts(wanted.get("resourceSubscriptions"))
+            )
             honoured: dict[str, Any] = {**flags, "resourceSubscriptions": uris} if uris else flags
             mark = {"_meta": members({SUBSCRIPTION_ID: subscription})}
             agreed = {**mark, "notifications": msgspec.json.encode(honoured)}
@@ -306,19 +334,6 @@ class ModernDesk:
             self._listening.leave(listener)
         return complete_result(mark, visit.version)
 
-    async def _watch_all(self, listener: Listener, visit: Visit, uris: Any) -> list[str]:
-        """Watch what can be watched and say what that is."""
-        watched: list[str] = []
-        for uri in uris if is_array(uris) else []:
-            if not isinstance(uri, str) or uri in watched:
-                continue
-            try:
-                await self._listening.watch(listener, visit.view, uri)
-            except (HubError, RpcError):
-                continue
-            watched.append(uri)
-        return watched
-
 
 def _require_modern(claimed: str, message: Request) -> None:
     try:
@@ -327,6 +342,10 @@ def _require_modern(claimed: str, message: Request) -> None:
         raise FaultyMessageError(
             error.code, error.message, error.data, raw_id=message.id
         ) from error
+
+
+def _texts(values: Any) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if is_array(values) else []
 
 
 def _binding(errand: Errand, visit: Visit) -> Binding:

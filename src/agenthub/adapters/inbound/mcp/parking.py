@@ -6,21 +6,25 @@ the call goes on. A ticket serves once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from agenthub.adapters.inbound.mcp.asking import fits, require_answerable
 from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
 from agenthub.adapters.inbound.mcp.streams import Outlet
+from agenthub.adapters.inbound.mcp.withdrawal import stopping
 from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import (
     CancelledByCallerError,
     QuotaError,
     RpcError,
-    UnavailableError,
 )
 from agenthub.domain.ports.outbound.clock import Chance
 from agenthub.domain.ports.outbound.mcp_client import Question
@@ -29,7 +33,10 @@ from agenthub.domain.services.calls import Outcome
 PARK_TTL_S = 600.0
 GATHER_S = 0.005
 """Questions asked at the same moment go out together."""
-MAX_PARKED = 2_000
+MAX_PARKED = 500
+"""Calls that may wait for the agents of one principal at a time."""
+MAX_PARKED_BYTES = 32 * 1024 * 1024
+"""What the parked calls of one principal may hold of its requests."""
 TICKET_SIZE_BYTES = 24
 
 
@@ -116,6 +123,7 @@ class ParkedCaller(AgentCaller):
 
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)
+        question = self._accent.question(question)
         self._asked += 1
         key = f"question-{self._asked}"
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -127,14 +135,28 @@ class ParkedCaller(AgentCaller):
             del self._pending[key]
 
 
-class _Call:
-    """One parked call. `binding` says whose and which it is."""
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """Whose call it is, which one (see sealing), and how much of its request it keeps."""
 
-    def __init__(self, binding: tuple[str, ...], caller: ParkedCaller) -> None:
-        self.binding = binding
+    principal: Principal
+    binding: tuple[str, ...]
+    size_bytes: int
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        return self.principal.workspace, self.principal.subject
+
+
+class _Call:
+    """One parked call."""
+
+    def __init__(self, booking: Booking, caller: ParkedCaller) -> None:
+        self.booking = booking
         self.caller = caller
         self.outcome: Outcome | Exception | None = None
         self.task: asyncio.Task[None] | None = None
+        self.held_bytes = 0
         self.timer: asyncio.TimerHandle | None = None
 
     async def run(self, work: Work) -> None:
@@ -146,6 +168,12 @@ class _Call:
             if self.outcome is None:
                 self.outcome = CancelledByCallerError("The call was cancelled.")
             self.caller.changed.set()
+
+    def size_bytes(self) -> int:
+        """Say roughly how much is kept while the agent is asked."""
+        questions = self.caller.pending().values()
+        declared = len(msgspec.json.encode(self.caller.capabilities))
+        return self.booking.size_bytes + declared + sum(len(one.params) for one in questions)
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -163,35 +191,36 @@ class Parking:
         ttl_s: float = PARK_TTL_S,
         gather_s: float = GATHER_S,
         max_parked: int = MAX_PARKED,
+        max_parked_bytes: int = MAX_PARKED_BYTES,
     ) -> None:
         self._crew = crew
         self._chance = chance
         self._ttl_s = ttl_s
         self._gather_s = gather_s
         self._max_parked = max_parked
+        self._max_parked_bytes = max_parked_bytes
         self._waiting: dict[str, _Call] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._sizes_bytes: Counter[tuple[str, str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def start(
         self,
-        binding: tuple[str, ...],
+        booking: Booking,
         caller: ParkedCaller,
         outlet: Outlet,
         work: Work,
     ) -> Outcome | Bundle:
-        """Run `work` as a call that can be parked, until it ends or asks."""
-        if len(self._waiting) >= self._max_parked:
-            raise QuotaError(
-                "Too many calls are waiting for answers of their agents; try again later.",
-                code="too_many_parked_calls",
-                retry_after_s=30.0,
-            )
-        call = _Call(binding, caller)
+        """Run `work` as a call that can be parked, until it ends or asks.
+
+        Raises QuotaError when it asks and too many calls of its principal wait already.
+        """
+        call = _Call(booking, caller)
         call.task = self._crew.start(call.run(work))
         if call.task is None:
-            raise UnavailableError("The hub is stopping; call again in a moment.")
+            raise stopping()
         caller.visit(outlet, caller.progress_token)
         return await self._attend(call)
 
@@ -205,14 +234,12 @@ class Parking:
     ) -> Outcome | Bundle:
         """Go on with the call behind a ticket. Raises RpcError for a used or foreign one."""
         call = self._waiting.get(nonce)
-        if call is None or call.binding != binding:
+        if call is None or call.booking.binding != binding:
             raise RpcError(
                 INVALID_PARAMS,
                 "This requestState is expired, was used before, or belongs to another request.",
             )
-        del self._waiting[nonce]
-        if call.timer is not None:
-            call.timer.cancel()
+        self._take(nonce)
         call.caller.visit(outlet, progress_token)
         call.caller.respond(responses)
         return await self._attend(call)
@@ -246,21 +273,52 @@ class Parking:
                 await caller.changed.wait()
 
     def _park(self, call: _Call) -> str:
+        owner, size_bytes = call.booking.owner, call.size_bytes()
+        total_bytes = self._sizes_bytes[owner] + size_bytes
+        if self._counts[owner] >= self._max_parked or total_bytes > self._max_parked_bytes:
+            raise QuotaError(
+                "Too many calls are waiting for answers of their agents; try again later.",
+                code="too_many_parked_calls",
+                retry_after_s=30.0,
+            )
         nonce = self._chance.token(TICKET_SIZE_BYTES)
         self._waiting[nonce] = call
+        self._counts[owner] += 1
+        self._sizes_bytes[owner] = total_bytes
+        call.held_bytes = size_bytes
         loop = asyncio.get_running_loop()
         call.timer = loop.call_later(self._ttl_s, self._abandon, nonce)
         return nonce
 
-    def _abandon(self, nonce: str) -> None:
+    def _take(self, nonce: str) -> _Call | None:
         call = self._waiting.pop(nonce, None)
+        if call is None:
+            return None
+        if call.timer is not None:
+            call.timer.cancel()
+        owner = call.booking.owner
+        self._counts[owner] -= 1
+        self._sizes_bytes[owner] -= call.held_bytes
+        if not self._counts[owner]:
+            del self._counts[owner], self._sizes_bytes[owner]
+        return call
+
+    def _abandon(self, nonce: str) -> None:
+        call = self._take(nonce)
         if call is not None:
             call.cancel()
+
+    def principals(self) -> set[Principal]:
+        """Give who has parked calls."""
+        return {call.booking.principal for call in self._waiting.values()}
+
+    def end_of(self, principals: Container[Principal]) -> None:
+        """Cancel the calls that these have parked."""
+        for nonce, call in list(self._waiting.items()):
+            if call.booking.principal in principals:
+                self._abandon(nonce)
 
     def close(self) -> None:
         """Cancel every parked call."""
         for nonce in list(self._waiting):
-            call = self._waiting[nonce]
-            if call.timer is not None:
-                call.timer.cancel()
             self._abandon(nonce)

@@ -16,7 +16,10 @@ App = Callable[
 
 
 class Visit:
-    """One HTTP request in flight. `start` lets it run, `hang_up` closes the connection."""
+    """One HTTP request in flight. `start` lets it run, `hang_up` closes the connection.
+
+    Nothing more can be written while `hold` is not set.
+    """
 
     def __init__(self, app: App, scope: Message, body: bytes | None) -> None:
         self._app = app
@@ -31,6 +34,7 @@ class Visit:
         self.headers: dict[str, str] = {}
         self.writes = 0
         self.task: asyncio.Task[None] | None = None
+        self.hold: asyncio.Event | None = None
 
     def start(self, group: asyncio.TaskGroup) -> "Visit":
         self.task = group.create_task(self._run())
@@ -50,6 +54,8 @@ class Visit:
             self._outbox.put_nowait({"type": "over"})
 
     async def _send(self, message: Message) -> None:
+        if self.hold is not None:
+            await self.hold.wait()
         self.writes += 1
         self._outbox.put_nowait(message)
 

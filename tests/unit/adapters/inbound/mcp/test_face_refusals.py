@@ -244,6 +244,7 @@ async def test_open_streams_end_with_their_key(why: str) -> None:
             world.clock.move(60)
 
         assert await old.is_over()
+        assert (await new.message())["error"]["code"] == 1401
         assert await new.is_over()
         assert kept.task is not None
         assert not kept.task.done()

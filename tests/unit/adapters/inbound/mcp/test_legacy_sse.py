@@ -1,12 +1,13 @@
 """HTTP+SSE: the stream says where to post, and carries every answer."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from agenthub.domain.entities.identity import OWNER
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, soon
 from tests.unit.adapters.inbound.mcp.asgi import Visit
 from tests.unit.adapters.inbound.mcp.test_face_legacy import answer_ok, ask_name, told
 from tests.unit.adapters.inbound.mcp.world import World
@@ -87,3 +88,33 @@ async def test_hanging_up_ends_the_session(world: World) -> None:
         return await agent.send({"id": 1, "method": "ping"}) == 404
 
     assert await eventually(is_gone)
+
+
+async def test_a_stream_that_ends_while_the_message_arrives_leaves_nothing_running(
+    world: World,
+) -> None:
+    agent = await SseAgent(world).open()
+    visit = world.post(None, agent.path, query=agent.query)
+    agent.stream.hang_up()
+    assert await agent.stream.is_over()
+
+    params = {"name": "time__echo"}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    visit.bring(json.dumps(message).encode())
+    await visit.body()
+
+    assert visit.status == 404
+    assert not world.client.requests
+
+
+async def test_stopping_answers_what_runs_before_the_stream_ends(world: World) -> None:
+    world.client.held.clear()
+    agent = await SseAgent(world).open()
+    await agent.call(1)
+    await soon(world.client.asked.wait())
+
+    world.face.close()
+
+    answer = await agent.stream.message()
+    assert answer["result"]["_meta"]["agenthub/error"]["code"] == "stopping"
+    assert await agent.stream.is_over()

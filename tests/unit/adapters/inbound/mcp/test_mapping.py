@@ -265,17 +265,17 @@ def test_a_result_of_the_hubs_own_is_finished_for_modern_agents_only() -> None:
 
 def test_questions_are_put_in_one_result() -> None:
     elicit = question("elicitation/create", message="Name?")
-    read = json.loads(input_required_result({"a": elicit}, "state", namespaced=True))
+    read = json.loads(input_required_result({"a": elicit}, "state"))
     assert read["resultType"] == "input_required"
     assert read["requestState"] == "state"
     assert read["inputRequests"] == {
-        "a": {"method": "elicitation/create", "params": {"message": "[time] Name?"}}
+        "a": {"method": "elicitation/create", "params": {"message": "Name?"}}
     }
     assert INFO in read["_meta"]
 
 
 def test_a_state_may_stand_alone() -> None:
-    read = json.loads(input_required_result({}, "state", namespaced=True))
+    read = json.loads(input_required_result({}, "state"))
     assert "inputRequests" not in read
 
 
