@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -90,23 +90,60 @@ async def read_body(
     for name, value in scope["headers"]:
         if name == b"content-length" and len(value) <= 20 and value.isdigit():
             _require_size(int(value), limit_bytes)
+    first = _Begun(receive())
+    if first.message is not None and not first.message.get("more_body", False):
+        return _part(first.message, 0, limit_bytes)
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout_s):
+            message = await first
             while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise RefusedRequestError(400, "The body broke off.", code="body_broke_off")
-                part: bytes = message.get("body", b"")
-                size += len(part)
-                _require_size(size, limit_bytes)
-                parts.append(part)
+                parts.append(_part(message, size, limit_bytes))
+                size += len(parts[-1])
                 if not message.get("more_body", False):
                     return b"".join(parts)
+                message = await receive()
     except TimeoutError as error:
         text = f"The body did not arrive within {timeout_s:g} s."
         raise RefusedRequestError(408, text, CLOSE, code="body_timeout") from error
+
+
+class _Begun:
+    """A wait for a message whose first step is taken at once; await it for the rest.
+
+    Most bodies are there together with their headers, and a timer that is never needed would
+    cost more than all else in `read_body`.
+    """
+
+    __slots__ = ("_pending", "_steps", "message")
+
+    def __init__(self, waiting: Awaitable[Message]) -> None:
+        self._steps = waiting.__await__()
+        self._pending: Any = None
+        self.message: Message | None = None
+        try:
+            self._pending = next(self._steps)
+        except StopIteration as done:
+            self.message = done.value
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        if self.message is not None:
+            return self.message
+        try:
+            yield self._pending
+        except BaseException:
+            self._steps.close()
+            raise
+        return (yield from self._steps)
+
+
+def _part(message: Message, read_bytes: int, limit_bytes: int) -> bytes:
+    if message["type"] != "http.request":
+        raise RefusedRequestError(400, "The body broke off.", code="body_broke_off")
+    part: bytes = message.get("body", b"")
+    _require_size(read_bytes + len(part), limit_bytes)
+    return part
 
 
 def _require_size(size_bytes: int, limit_bytes: int) -> None:

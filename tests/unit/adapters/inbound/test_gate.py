@@ -306,6 +306,39 @@ async def test_a_slow_body_is_given_up() -> None:
     assert caught.value.status == 408
 
 
+async def test_a_body_that_comes_late_is_read() -> None:
+    arrived = asyncio.Event()
+
+    async def receive() -> Message:
+        await arrived.wait()
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"late"}
+
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read_body(receive, {"headers": []}))
+        await asyncio.sleep(0)
+        arrived.set()
+        assert await soon(reading) == b"late"
+
+
+async def test_who_waits_for_a_body_can_be_cancelled() -> None:
+    ended = asyncio.Event()
+
+    async def receive() -> Message:
+        try:
+            await asyncio.Event().wait()
+            raise AssertionError
+        finally:
+            ended.set()
+
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read_body(receive, {"headers": []}))
+        await asyncio.sleep(0)
+        reading.cancel()
+    assert reading.cancelled()
+    assert ended.is_set()
+
+
 async def test_a_body_that_breaks_off_is_refused() -> None:
     with pytest.raises(RefusedRequestError) as caught:
         await soon(read_body(parcel(b"a", None, b""), {"headers": []}))

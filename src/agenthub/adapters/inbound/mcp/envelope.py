@@ -22,6 +22,9 @@ PRIVATE = "io.modelcontextprotocol/"
 """Prefix of the `_meta` keys that belong to one hop of the protocol."""
 MAX_ID_BYTES = 256
 MAX_METHOD_LENGTH = 256
+MAX_SEPARATORS = 200_000
+"""Commas and colons outside of strings: 100,000 members. So many take about 0.1 s to read, in
+which the hub does nothing else; within the same bytes they could be twenty times as many."""
 
 VERSION_KEY = f"{PRIVATE}protocolVersion"
 CAPABILITIES_KEY = f"{PRIVATE}clientCapabilities"
@@ -103,6 +106,7 @@ def parse(body: bytes) -> Message:
 
     Costs about 5 µs for a small call (measured on one core at 2.9 GHz).
     """
+    _require_few_values(body)
     message = _read(body)
     if not is_object(message):
         what = "batches are not taken; send" if is_array(message) else "send"
@@ -134,6 +138,25 @@ def _read(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise FaultyMessageError(PARSE_ERROR, f"Parse error: {error}") from error
     return values
+
+
+def _require_few_values(body: bytes) -> None:
+    """Refuse what would keep the event loop busy. Costs nothing for bodies that are not huge."""
+    if len(body) <= MAX_SEPARATORS or _separators(body) <= MAX_SEPARATORS:
+        return
+    # long texts are full of commas too: look again, without what stands between quotes
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    parts = bare.split(b'"', 2 * MAX_SEPARATORS + 4)
+    if len(parts) > 2 * MAX_SEPARATORS + 3 or _separators(b"".join(parts[::2])) > MAX_SEPARATORS:
+        raise FaultyMessageError(
+            INVALID_REQUEST,
+            f"Invalid request: more than {MAX_SEPARATORS} commas and colons outside of strings.",
+            status=413,
+        )
+
+
+def _separators(text: bytes) -> int:
+    return text.count(b",") + text.count(b":")
 
 
 def _id(message: dict[str, Any], raw: dict[str, msgspec.Raw]) -> bytes | None:

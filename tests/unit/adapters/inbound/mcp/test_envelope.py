@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthub.adapters.inbound.mcp.envelope import (
+    MAX_SEPARATORS,
     FaultyMessageError,
     Notification,
     Request,
@@ -236,3 +237,32 @@ def test_a_response_may_be_an_error() -> None:
 )
 def test_an_incomplete_response_is_refused(rest: bytes) -> None:
     assert refused(b'{"jsonrpc":"2.0"%b}' % rest).code == -32600
+
+
+@pytest.mark.parametrize(
+    ("more", "values"),
+    [
+        (MAX_SEPARATORS, lambda n: [0] * n),
+        (MAX_SEPARATORS, lambda n: ["a,b"] * n),
+        (MAX_SEPARATORS, lambda n: ['"\\'] * n),
+        (MAX_SEPARATORS // 2, lambda n: {f"{i}": i for i in range(n)}),
+        (MAX_SEPARATORS // 2, lambda n: [{"": ""}] * n),
+    ],
+)
+def test_more_values_than_can_be_read_soon_are_refused(more: int, values: Any) -> None:
+    few = parse(request(params={"a": values(more - 20)}))
+    assert isinstance(few, Request)
+
+    with pytest.raises(FaultyMessageError) as caught:
+        parse(request(params={"a": values(more + 20)}))
+    assert (caught.value.code, caught.value.status) == (-32600, 413)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b:" * MAX_SEPARATORS, json.dumps([{"a": 1, "b\\": "\\"}] * MAX_SEPARATORS)],
+)
+def test_long_texts_may_hold_any_number_of_commas(text: str) -> None:
+    message = parse(request(params={"a": text}))
+    assert isinstance(message, Request)
+    assert message.values == {"a": text}
