@@ -86,7 +86,7 @@ class CallService:
             case _:
                 target = self._catalog.find_uri(view, errand.key)
         if target is None:
-            raise NotFoundError(_unknown(errand), code=f"{_NOUN[errand.deed]}_not_found")
+            raise _unknown(errand)
         return target
 
     async def carry(
@@ -133,16 +133,21 @@ class CallService:
         return await self._client.request(target.endpoint_id, request, caller)
 
 
-_NOUN = {
-    Deed.CALL_TOOL: "tool",
-    Deed.GET_PROMPT: "prompt",
-    Deed.READ_RESOURCE: "resource",
-    Deed.COMPLETE: "reference",
-}
-
-
-def _unknown(errand: Errand) -> str:
-    return f"Unknown {_NOUN[errand.deed]}: {errand.key!r}. List again: it may have changed."
+def _unknown(errand: Errand) -> NotFoundError:
+    then = "List again: it may have changed."
+    match errand.deed:
+        case Deed.CALL_TOOL:
+            text = f"Unknown tool: {errand.key!r}. {then}"
+            return NotFoundError(text, code="tool_not_found")
+        case Deed.GET_PROMPT:
+            text = f"Unknown prompt: {errand.key!r}. {then}"
+            return NotFoundError(text, code="prompt_not_found")
+        case Deed.READ_RESOURCE:
+            text = f"Unknown resource: {errand.key!r}. {then}"
+            return NotFoundError(text, code="resource_not_found")
+        case Deed.COMPLETE:
+            text = f"Unknown reference: {errand.key!r}. {then}"
+            return NotFoundError(text, code="reference_not_found")
 
 
 def _own_params(errand: Errand, target: Target) -> RawObject:
