@@ -144,7 +144,7 @@ PLAYS: dict[str, Play] = {
     "tools_call": add_numbers,
     "elicitation-sep1034-client-defaults": fill_form,
     "sse-retry": survive_cut_stream,
-    "request-metadata": add_numbers,
+    "request-metadata": list_tools,  # its server offers no tool
     "sep-2322-client-request-state": keep_state,
     "http-standard-headers": use_everything,
     "http-custom-headers": replay_calls,

@@ -11,6 +11,7 @@ import msgspec
 from agenthub.adapters.outbound.mcp_client.faults import is_unauthorized, reason
 from agenthub.adapters.outbound.mcp_client.handshakes import UNSUPPORTED_VERSION, NotModernError
 from agenthub.adapters.outbound.mcp_client.header_params import params_headers
+from agenthub.adapters.outbound.mcp_client.hearing import concerns
 from agenthub.adapters.outbound.mcp_client.lanes import READY_WAIT_S, Lane, Overseer
 from agenthub.adapters.outbound.mcp_client.messages import tidy_result
 from agenthub.adapters.outbound.mcp_client.output import OutputTail
@@ -183,7 +184,7 @@ class Connection(Overseer):
                 listener.on_catalog(self.endpoint, changed)
 
     def on_resource(self, lane: Lane, uri: str) -> None:
-        if uri in self._watches and not self._is_over:
+        if concerns(uri, self._watches) and not self._is_over:
             for listener in self._listeners:
                 listener.on_resource_updated(self.endpoint, uri)
 

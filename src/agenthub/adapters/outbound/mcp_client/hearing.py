@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Ears:
         match method:
             case "notifications/resources/updated":
                 uri = _text(params.get("uri", b""))
-                if uri in self._watched:
+                if uri and concerns(uri, self._watched):
                     self._on_resource(uri)
             case "notifications/subscriptions/acknowledged":
                 self._acknowledged.set()
@@ -206,3 +206,11 @@ def _text(raw: bytes) -> str | None:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
+
+
+def concerns(uri: str, watched: Collection[str]) -> bool:
+    """Say whether a change of `uri` is one of a watched resource, or of one below it.
+
+    Source: MCP schema, ResourceUpdatedNotification: the URI may be of a sub-resource.
+    """
+    return uri in watched or any(uri.startswith(f"{one.rstrip('/')}/") for one in watched)

@@ -105,7 +105,7 @@ class McpListener(ABC):
 
     @abstractmethod
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
-        """A watched resource changed; `uri` is the server's own."""
+        """A watched resource, or one below it, changed; `uri` is the server's own."""
 
 
 class McpClient(ABC):

@@ -475,7 +475,9 @@ async def test_a_watch_of_a_modern_server_is_there_before_the_old_stream_goes() 
         assert channel.listening[-1] == frozenset({"x://1"})
         channel.tell("notifications/resources/updated", uri=b'"x://1"')
         channel.tell("notifications/resources/updated", uri=b'"x://unwatched"')
-        assert bench.watcher.resources == ["x://1"]
+        channel.tell("notifications/resources/updated", uri=b'"x://1/below"')
+        channel.tell("notifications/resources/updated", uri=b'"x://10"')
+        assert bench.watcher.resources == ["x://1", "x://1/below"]
 
 
 async def test_watches_of_a_legacy_server_are_renewed_after_a_loss() -> None:
