@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from agenthub.adapters.outbound.storage.engine import Database
-from agenthub.adapters.outbound.storage.identity import SqlKeyLookup
+from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.tables import TABLES
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.domain.ids import DEFAULT_WORKSPACE

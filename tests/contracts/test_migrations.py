@@ -47,6 +47,47 @@ def collations(connection: Connection) -> set[tuple[str, str | None]]:
     return {(row[0], row[1]) for row in rows}
 
 
+async def migrate_anew(database: Database) -> None:
+    """Undo everything and run all migrations: what stood before was made in one step."""
+    async with altered(database) as run:
+        await run(downgrade, "base")
+    async with altered(database) as run:
+        await run(upgrade)
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Tell all there is to know of the tables."""
+    inspector = inspect(connection)
+    found: dict[str, Any] = {}
+    for table in sorted(tables(connection)):
+        columns = [
+            (c["name"], str(c["type"]), c["nullable"], c["default"], c.get("autoincrement"))
+            for c in inspector.get_columns(table)
+        ]
+        found[table] = {
+            "columns": columns,
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "foreign keys": sorted(
+                (key["constrained_columns"], key["referred_table"], key.get("options"))
+                for key in inspector.get_foreign_keys(table)
+            ),
+            "unique": sorted(
+                (one["name"], one["column_names"])
+                for one in inspector.get_unique_constraints(table)
+            ),
+            "indexes": sorted(
+                (one["name"], one["column_names"], one["unique"])
+                for one in inspector.get_indexes(table)
+            ),
+        }
+    if connection.dialect.name == "sqlite":
+        counted = text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
+        found["counted"] = sorted(row[0] for row in connection.execute(counted))
+    else:
+        found["collations"] = collations(connection)
+    return found
+
+
 def test_the_known_revision_is_the_newest_one() -> None:
     assert revisions()[-1] == REVISION
 
@@ -70,8 +111,20 @@ async def test_the_migrated_tables_are_those_of_the_code(fresh_url: str) -> None
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         return compare_metadata(context, METADATA)
 
-    async with Database(url=fresh_url) as database, database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    async with Database(url=fresh_url) as database:
+        await migrate_anew(database)
+        async with database.reading() as connection:
+            assert await connection.run_sync(differences) == []
+
+
+async def test_the_tables_of_a_first_start_are_those_of_the_migrations(fresh_url: str) -> None:
+    async with Database(url=fresh_url) as database:
+        async with database.reading() as connection:
+            created = await connection.run_sync(shape)
+        await migrate_anew(database)
+        async with database.reading() as connection:
+            assert await connection.run_sync(shape) == created
+        await database.ping()
 
 
 @pytest.mark.postgres

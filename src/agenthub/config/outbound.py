@@ -10,7 +10,7 @@ from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
 from agenthub.adapters.outbound.mcp_client.client import PooledMcpClient
 from agenthub.adapters.outbound.secrets.envelope import EnvelopeSecretBox
 from agenthub.adapters.outbound.storage.engine import Database
-from agenthub.adapters.outbound.storage.identity import SqlKeyLookup
+from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.config.settings import Settings
 from agenthub.domain.entities.catalog.listing import CatalogBounds

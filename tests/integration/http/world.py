@@ -22,7 +22,7 @@ from agenthub.adapters.inbound.web.static import Dashboard
 from agenthub.adapters.outbound.clock.system import SystemClock, UlidFactory
 from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
 from agenthub.adapters.outbound.storage.engine import Database
-from agenthub.adapters.outbound.storage.identity import SqlKeyLookup
+from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.ids import EndpointId

@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from agenthub.adapters.outbound.storage import sqlite
 from agenthub.adapters.outbound.storage.address import PostgresqlAddress, SqliteAddress, parse
 from agenthub.adapters.outbound.storage.columns import REVISION
 from agenthub.adapters.outbound.storage.faults import translated, unavailable
+from agenthub.adapters.outbound.storage.tables import create
 from agenthub.domain.exceptions import UnavailableError
 from agenthub.domain.ids import WorkspaceId
 
@@ -87,10 +88,13 @@ class Database:
                 await connection.execute(_LOCK_SQL, {"name": "agenthub migrations"})
             if await connection.run_sync(_revision) == REVISION:
                 return
-            # Alembic takes 13 MB and 0.3 s, and only a first start or an update needs it.
-            from agenthub.adapters.outbound.storage.upgrading import upgrade  # noqa: PLC0415
+            if await connection.run_sync(_is_empty):
+                await connection.run_sync(create)
+            else:
+                # Alembic takes 13 MB and 0.3 s, and only an update needs it.
+                from agenthub.adapters.outbound.storage.upgrading import upgrade  # noqa: PLC0415
 
-            await connection.run_sync(upgrade)
+                await connection.run_sync(upgrade)
             await connection.commit()
 
     async def _close(self) -> None:
@@ -129,3 +133,7 @@ def _revision(connection: Connection) -> str | None:
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.scalar(_REVISION_SQL)
+
+
+def _is_empty(connection: Connection) -> bool:
+    return not inspect(connection).get_table_names()

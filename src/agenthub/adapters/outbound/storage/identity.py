@@ -16,12 +16,11 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agenthub.adapters.outbound.storage.columns import METADATA, Moment, Text, is_storable
-from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.faults import FOREIGN_KEY, conflicts
 from agenthub.domain.entities.identity import ApiKey, Scope
 from agenthub.domain.exceptions import ConflictError, NotFoundError
 from agenthub.domain.ids import GroupId, KeyId, WorkspaceId
-from agenthub.domain.ports.outbound.storage.identity import KeyLookup, KeyRepository
+from agenthub.domain.ports.outbound.storage.identity import KeyRepository
 
 KEYS = Table(
     "api_keys",
@@ -64,14 +63,14 @@ class SqlKeyRepository(KeyRepository):
         if not is_storable(key_id):
             return None
         row = (await self._connection.execute(select(KEYS).where(*self._is(key_id)))).one_or_none()
-        return None if row is None else _key(row)
+        return None if row is None else key_of(row)
 
     async def page(self, *, limit: int, after: str | None) -> list[ApiKey]:
         query = select(KEYS).where(KEYS.c.workspace == self._workspace)
         if after is not None:
             query = query.where(KEYS.c.id > after)
         rows = await self._connection.execute(query.order_by(KEYS.c.id).limit(limit))
-        return [_key(row) for row in rows]
+        return [key_of(row) for row in rows]
 
     def _is(self, key_id: KeyId) -> tuple[Any, Any]:
         return KEYS.c.workspace == self._workspace, KEYS.c.id == key_id
@@ -90,18 +89,8 @@ class SqlKeyRepository(KeyRepository):
         }
 
 
-class SqlKeyLookup(KeyLookup):
-    def __init__(self, *, database: Database) -> None:
-        self._database = database
-
-    async def by_hash(self, secret_sha256: str) -> ApiKey | None:
-        query = select(KEYS).where(KEYS.c.secret_sha256 == secret_sha256)
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _key(row)
-
-
-def _key(row: Row[Any]) -> ApiKey:
+def key_of(row: Row[Any]) -> ApiKey:
+    """Read a row of KEYS."""
     return ApiKey(
         id=KeyId(row.id),
         workspace=WorkspaceId(row.workspace),

@@ -1,7 +1,9 @@
 """Every table of the hub, in one register."""
 
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert
+
 from agenthub.adapters.outbound.storage import endpoints, events, groups, identity
-from agenthub.adapters.outbound.storage.columns import METADATA
+from agenthub.adapters.outbound.storage.columns import METADATA, REVISION
 
 TABLES = (
     endpoints.ENDPOINTS,
@@ -11,3 +13,12 @@ TABLES = (
     events.EVENTS,
 )
 assert {table.name for table in TABLES} == set(METADATA.tables)
+
+_ALEMBIC = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+
+
+def create(connection: Connection) -> None:
+    """Make all tables in an empty database, as the migrations would, and note their revision."""
+    METADATA.create_all(connection)
+    _ALEMBIC.create(connection)
+    connection.execute(insert(_ALEMBIC).values(version_num=REVISION))
