@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,16 @@ from pathlib import Path
 
 import psutil
 
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+HUB_PORT, UPSTREAM_PORT = free_port(), free_port()
+HUB = f"http://127.0.0.1:{HUB_PORT}"
+UPSTREAM = f"http://127.0.0.1:{UPSTREAM_PORT}/mcp"
 TOKEN = "benchmark-owner-token-0123456789"
 
 
@@ -71,26 +82,26 @@ def wait_ready(url: str, limit_s: float = 60) -> float:
 
 
 @contextlib.contextmanager
-def hub(port: int, folder: Path) -> Iterator[tuple[Server, float]]:
+def hub(folder: Path) -> Iterator[tuple[Server, float]]:
     env = {"AGENTHUB_OWNER_TOKEN": TOKEN, "AGENTHUB_LOG__LEVEL": "warning"}
-    args = (sys.executable, "-m", "agenthub", "serve", "--port", str(port))
+    args = (sys.executable, "-m", "agenthub", "serve", "--port", str(HUB_PORT))
     server = Server(*args, "--data-dir", str(folder), env=env)
     try:
-        yield server, wait_ready(f"http://127.0.0.1:{port}/readyz")
+        yield server, wait_ready(f"{HUB}/readyz")
     finally:
         server.stop()
 
 
-def upstream(port: int, tools: int = 10) -> Server:
-    args = (sys.executable, "-m", "benchmarks.upstream", "--port", str(port))
+def upstream(tools: int = 10) -> Server:
+    args = (sys.executable, "-m", "benchmarks.upstream", "--port", str(UPSTREAM_PORT))
     server = Server(*args, "--tools", str(tools))
-    wait_ready(f"http://127.0.0.1:{port}/")
+    wait_ready(UPSTREAM)
     return server
 
 
-def register(port: int, name: str, transport: dict) -> None:
+def register(name: str, transport: dict) -> None:
     body = {"name": name, "transport": transport}
-    status, text = http("POST", f"http://127.0.0.1:{port}/api/mcp/servers?verify=true", body)
+    status, text = http("POST", f"{HUB}/api/mcp/servers?verify=true", body)
     if status != 201:
         raise RuntimeError(f"{name}: {status} {text!r}")
 
@@ -120,17 +131,17 @@ def measure(
 def measure_calls(folder: Path, requests: int) -> list[dict]:
     """tools/call direct and through the hub, in both eras, over HTTP and stdio."""
     rows: list[dict] = []
-    up = upstream(9301)
+    up = upstream()
     try:
-        with hub(9300, folder) as (server, _):
-            address = "http://127.0.0.1:9301/mcp"
-            register(9300, "http", {"type": "streamable-http", "url": address})
+        with hub(folder) as (server, _):
+            address = UPSTREAM
+            register("http", {"type": "streamable-http", "url": address})
             command = {"command": sys.executable, "args": ["-m", "benchmarks.upstream", "--stdio"]}
-            register(9300, "stdio", {"type": "stdio", "cwd": os.getcwd(), **command})
+            register("stdio", {"type": "stdio", "cwd": os.getcwd(), **command})
             targets = {
                 "direct": (up, address, "echo"),
-                "hub to http": (server, "http://127.0.0.1:9300/mcp", "http__echo"),
-                "hub to stdio": (server, "http://127.0.0.1:9300/mcp", "stdio__echo"),
+                "hub to http": (server, f"{HUB}/mcp", "http__echo"),
+                "hub to stdio": (server, f"{HUB}/mcp", "stdio__echo"),
             }
             for era in ("legacy", "modern"):
                 for path, (target, url, tool) in targets.items():
@@ -149,14 +160,14 @@ def measure_calls(folder: Path, requests: int) -> list[dict]:
 def measure_many(folder: Path, requests: int) -> list[dict]:
     """tools/list and tools/call with 1, 10 and 50 upstreams of 10 tools each."""
     rows: list[dict] = []
-    up = upstream(9301)
+    up = upstream()
     try:
-        with hub(9300, folder) as (server, _):
-            url, registered = "http://127.0.0.1:9300/mcp", 0
+        with hub(folder) as (server, _):
+            url, registered = f"{HUB}/mcp", 0
             for count in (1, 10, 50):
                 for number in range(registered, count):
-                    transport = {"type": "streamable-http", "url": "http://127.0.0.1:9301/mcp"}
-                    register(9300, f"up-{number}", transport)
+                    transport = {"type": "streamable-http", "url": UPSTREAM}
+                    register(f"up-{number}", transport)
                 registered = count
                 tools = [f"up-{number}__echo" for number in range(count)]
                 for method, concurrency in (("tools/list", 1), ("tools/call", 16)):
@@ -172,15 +183,14 @@ def measure_many(folder: Path, requests: int) -> list[dict]:
 
 def measure_start(folder: Path) -> dict:
     """Seconds from start to ready and to the first successful call; memory when idle."""
-    with hub(9300, folder) as (_, _):
+    with hub(folder) as (_, _):
         register(
-            9300,
             "demo",
             {"type": "stdio", "command": sys.executable, "args": ["-m", "agenthub.demo"]},
         )
     began = time.perf_counter()
-    with hub(9300, folder) as (server, ready_s):
-        call = "http://127.0.0.1:9300/api/mcp/servers/demo/tools/greet"
+    with hub(folder) as (server, ready_s):
+        call = f"{HUB}/api/mcp/servers/demo/tools/greet"
         while http("POST", call, {"arguments": {"name": "Ada"}})[0] != 200:
             time.sleep(0.05)
             if time.perf_counter() - began > 60:
