@@ -30,8 +30,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-HUB_PORT, UPSTREAM_PORT = free_port(), free_port()
+HUB_PORT, UPSTREAM_PORT, BARE_PORT = free_port(), free_port(), free_port()
 HUB = f"http://127.0.0.1:{HUB_PORT}"
+BARE = f"http://127.0.0.1:{BARE_PORT}/mcp"
 UPSTREAM = f"http://127.0.0.1:{UPSTREAM_PORT}/mcp"
 TOKEN = "benchmark-owner-token-0123456789"
 
@@ -99,6 +100,13 @@ def upstream(tools: int = 10) -> Server:
     return server
 
 
+def bare() -> Server:
+    args = (sys.executable, "-m", "benchmarks.bare", "--port", str(BARE_PORT))
+    server = Server(*args, "--upstream", UPSTREAM)
+    wait_ready(BARE)
+    return server
+
+
 def register(name: str, transport: dict) -> None:
     body = {"name": name, "transport": transport}
     status, text = http("POST", f"{HUB}/api/mcp/servers?verify=true", body)
@@ -131,7 +139,7 @@ def measure(
 def measure_calls(folder: Path, requests: int) -> list[dict]:
     """tools/call direct and through the hub, in both eras, over HTTP and stdio."""
     rows: list[dict] = []
-    up = upstream()
+    up, floor = upstream(), bare()
     try:
         with hub(folder) as (server, _):
             address = UPSTREAM
@@ -140,6 +148,7 @@ def measure_calls(folder: Path, requests: int) -> list[dict]:
             register("stdio", {"type": "stdio", "cwd": os.getcwd(), **command})
             targets = {
                 "direct": (up, address, "echo"),
+                "bare forward to http": (floor, BARE, "http__echo"),
                 "hub to http": (server, f"{HUB}/mcp", "http__echo"),
                 "hub to stdio": (server, f"{HUB}/mcp", "stdio__echo"),
             }
@@ -153,6 +162,7 @@ def measure_calls(folder: Path, requests: int) -> list[dict]:
                         rows.append({"path": path, "era": era, "concurrency": concurrency, **row})
                         print(rows[-1], file=sys.stderr)
     finally:
+        floor.stop()
         up.stop()
     return rows
 
