@@ -39,7 +39,7 @@ from agenthub.adapters.outbound.mcp_client.messages import (
 from agenthub.adapters.outbound.mcp_client.questions import Asker, Questions
 from agenthub.domain.entities.endpoints import Endpoint, Era
 from agenthub.domain.exceptions import HubError, RpcError, TimedOutError
-from agenthub.domain.ports.outbound.http import HttpClient, TransportError
+from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse, TransportError
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
 _log = logging.getLogger(__name__)
@@ -220,10 +220,25 @@ class LegacyHttpChannel(Channel):
             "GET", self._desk.url, headers=session.stream_headers(last), timeout_s=None
         ) as response:
             if response.status >= 300:
-                raise await self._desk.refusal(session, response, call.key)
+                raise await self._lost_rest(session, response, call)
             reader = MessageReader(response, self._desk.server, call.key, last_event_id=last)
             reader.parser.retry_s = former.parser.retry_s
             return reader, await self._read(reader, call)
+
+    async def _lost_rest(self, session: Session, response: HttpResponse, call: _Call) -> Exception:
+        """Say why the rest of a cut stream is refused.
+
+        The server has taken the request and may have done it, so it is never sent again: a session
+        that is lost by now is renewed for the others.
+        """
+        fault = await self._desk.refusal(session, response, call.key)
+        if not isinstance(fault, SessionLostError):
+            return fault
+        self._begin_renewal(session)
+        return TransportError(
+            f"The server {self._desk.server!r} lost the session while it answered {call.method};"
+            " whether the request was carried out is not known."
+        )
 
     async def _take(self, message: Incoming, call: _Call | None) -> None:
         """Deal with what is no reply; `call` is whose stream it came on, None for no call's."""
@@ -275,14 +290,21 @@ class LegacyHttpChannel(Channel):
 
     async def _renewed(self, stale: Session) -> Session:
         """Give the session after `stale`; of many that lost it, one begins the new one."""
-        if self._session is not stale:
+        renewal = self._begin_renewal(stale)
+        if renewal is None:
             return self._session
-        if self._renewal is None:
-            self._renewal = self._group.create_task(self._renew())
-        outcome = await asyncio.shield(self._renewal)
+        outcome = await asyncio.shield(renewal)
         if not isinstance(outcome, Session):
             raise outcome
         return outcome
+
+    def _begin_renewal(self, stale: Session) -> asyncio.Task[Session | HubError | RpcError] | None:
+        """Give the task that replaces `stale`; None when that has been done."""
+        if self._session is not stale:
+            return None
+        if self._renewal is None:
+            self._renewal = self._group.create_task(self._renew())
+        return self._renewal
 
     async def _renew(self) -> Session | HubError | RpcError:
         """Begin anew and tell the server what the old session knew. Gives its fault, not raises."""

@@ -309,6 +309,26 @@ async def test_a_cut_stream_is_taken_up_after_the_wait_the_server_wishes() -> No
     assert resumed[0][1] - cut_at[0] >= 0.1
 
 
+async def test_a_request_whose_cut_stream_is_lost_is_not_sent_again() -> None:
+    async def answer(peer: Peer, got: Got) -> None:
+        taken.append(got.json["id"])
+        await peer.begin_stream()
+        await peer.send(b"id: e1\nretry: 20\ndata:\n\n")
+        server.known.clear()
+        peer.writer.close()
+
+    server = FakeServer()
+    server.answer = answer
+    taken: list[int] = []
+    async with bench(server) as it:
+        with pytest.raises(TransportError):
+            await it.call(FakeCaller())
+        server.answer = server.echo
+        await it.call(FakeCaller())
+        assert server.sessions == 2
+    assert len(taken) == 1
+
+
 async def test_a_lost_session_is_renewed_once_for_all_and_told_what_it_knew() -> None:
     server = FakeServer()
     server.capabilities = {"tools": {}, "prompts": {}}
