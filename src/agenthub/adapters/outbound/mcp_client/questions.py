@@ -159,10 +159,9 @@ class Questions:
     async def _send_quietly(self, message: bytes) -> None:
         try:
             await self._send(message)
-        except HubError as error:
-            _log.debug(
-                "reply not delivered", extra={"server": self._server_name, "why": str(error)}
-            )
+        except Exception as error:  # noqa: BLE001 (a server may refuse it as it likes, RpcError too)
+            why = f"{type(error).__name__}: {error}"
+            _log.debug("reply not delivered", extra={"server": self._server_name, "why": why})
 
 
 async def _reply(request_id: bytes, caller: Caller, question: Question) -> bytes:

@@ -273,6 +273,38 @@ async def test_giving_up_is_told_and_hanging_up_alone_would_not_do() -> None:
         assert (await server.next_told("notifications/cancelled"))["params"] == {"requestId": 2}
 
 
+async def test_a_server_that_refuses_to_be_told_harms_no_other_call() -> None:
+    async def grumpy(peer: Peer, got: Got) -> None:
+        if got.body and got.json.get("method") == "notifications/cancelled":
+            error = {"code": -32000, "message": "Bad Request"}
+            await peer.respond(dumps(id=None, error=error), status="400 Bad Request")
+            refused.set()
+        else:
+            await server(peer, got)
+
+    async def answer(peer: Peer, got: Got) -> None:
+        await refused.wait()
+        await server.echo(peer, got)
+
+    server = FakeServer()
+    server.answer = answer
+    refused = asyncio.Event()
+    async with (
+        asyncio.timeout(WAIT_S),
+        serving(each(grumpy)) as served,
+        AiohttpClient(allow_private=True) as http,
+        open_legacy_http(http, endpoint_at(served.url), FakeInbox()) as channel,
+        asyncio.TaskGroup() as group,
+    ):
+        bystander = Running(
+            group, channel.request("tools/call", {}, meta={}, caller=None, timeout_s=WAIT_S)
+        )
+        with pytest.raises(TimedOutError):
+            await channel.request("tools/call", {}, meta={}, caller=None, timeout_s=0.05)
+        assert await bystander
+        assert await channel.request("tools/call", {}, meta={}, caller=None, timeout_s=WAIT_S)
+
+
 async def test_a_cut_stream_is_taken_up_after_the_wait_the_server_wishes() -> None:
     async def answer(peer: Peer, got: Got) -> None:
         ids.append(got.json["id"])
