@@ -22,6 +22,12 @@ CARRIED = frozenset({"elicitation/create", "sampling/createMessage"})
 MAX_OPEN = 64
 """Open questions per connection; a server that asks more is refused."""
 
+MAX_REPLIES = 64
+"""Replies under way beside the open questions; what a server that floods asks more is dropped."""
+
+MAX_TASKS = 2 * (MAX_OPEN + MAX_REPLIES)
+"""Everything under way, what the hub itself has to say included."""
+
 
 class Asker:
     """One running request, as the one a question may belong to: its caller and its clock."""
@@ -59,7 +65,8 @@ class _Open:
 class Questions:
     """The open questions of one connection. A resident: the asking tasks are its own.
 
-    `unattributed` counts the questions that were refused because nobody could say whose they are.
+    `unattributed` counts the questions that were refused because nobody could say whose they are,
+    `dropped` the messages that found too many others still on their way.
     """
 
     def __init__(self, *, send: Send, server_name: str) -> None:
@@ -68,7 +75,9 @@ class Questions:
         self._group = asyncio.TaskGroup()
         self._open: dict[bytes, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_over = False
         self.unattributed = 0
+        self.dropped = 0
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -80,6 +89,7 @@ class Questions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = True
         for task in tuple(self._tasks):
             task.cancel()
         await self._group.__aexit__(None, None, None)
@@ -89,6 +99,8 @@ class Questions:
 
         Several askers are one when their callers are the same client. Nobody else hears of it.
         """
+        if not self._has_room(MAX_OPEN + MAX_REPLIES):
+            return
         if request.method == "ping":
             self.say(result_bytes(request.id, b"{}"))
         elif (refusal := self._refusal(request, askers)) is not None:
@@ -101,8 +113,9 @@ class Questions:
             task.add_done_callback(lambda _: self._close(request.id))
 
     def say(self, message: bytes) -> None:
-        """Send in the background; a connection that is gone is no news here."""
-        self._start(self._send_quietly(message))
+        """Send in the background; a connection that is gone or stuck is no news here."""
+        if self._has_room(MAX_TASKS):
+            self._start(self._send_quietly(message))
 
     def withdraw(self, request_id: bytes) -> None:
         """The server no longer wants an answer (`notifications/cancelled`)."""
@@ -116,6 +129,14 @@ class Questions:
                 question.askers.remove(asker)
                 if not question.askers:
                     question.task.cancel()
+
+    def _has_room(self, most: int) -> bool:
+        if self._is_over:
+            return False
+        if len(self._tasks) < most:
+            return True
+        self.dropped += 1
+        return False
 
     def _refusal(self, request: Request, askers: Sequence[Asker]) -> RpcError | None:
         if request.method not in CARRIED:

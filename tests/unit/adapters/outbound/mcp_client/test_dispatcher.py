@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agenthub.adapters.outbound.mcp_client.dispatcher import Dispatcher
+from agenthub.adapters.outbound.mcp_client.messages import Request
+from agenthub.adapters.outbound.mcp_client.questions import MAX_TASKS, Questions
 from agenthub.domain.exceptions import (
     RpcError,
     TimedOutError,
@@ -305,3 +307,43 @@ async def test_a_flood_of_progress_is_bounded() -> None:
         it.reply(1)
         await call
         assert 0 < len(caller.told) < 1000
+
+
+async def test_a_flood_of_pings_to_a_server_that_reads_nothing_is_bounded() -> None:
+    async def stuck(message: bytes) -> None:
+        sending.append(message)
+        await go.wait()
+
+    sending: list[bytes] = []
+    go = asyncio.Event()
+    async with asyncio.timeout(WAIT_S):
+        async with Questions(send=stuck, server_name="srv") as questions:
+            for number in range(1000):
+                questions.put(Request(b"%d" % number, "ping", b"{}"), [])
+            questions.say(b"the hub has still room")
+            while b"the hub has still room" not in sending:
+                await asyncio.sleep(0)
+            assert len(sending) == 1000 - questions.dropped + 1
+            assert len(sending) <= MAX_TASKS
+            go.set()
+
+
+async def test_what_is_said_after_the_end_is_dropped() -> None:
+    wire = Wire()
+    async with Questions(send=wire.send, server_name="srv") as questions:
+        pass
+    questions.say(b"{}")
+    questions.put(Request(b"1", "ping", b"{}"), [])
+    assert wire.sent.empty()
+
+
+async def test_giving_up_after_the_connection_ended_is_still_a_timeout() -> None:
+    wire = Wire()
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        async with Dispatcher(send=wire.send, inbox=FakeInbox(), server_name="srv") as dispatcher:
+            call = Running(
+                group, dispatcher.request("tools/call", {}, meta={}, caller=None, timeout_s=0.05)
+            )
+            await wire.next()
+        with pytest.raises(TimedOutError):
+            await call
