@@ -153,12 +153,13 @@ class Dispatcher:
         whose reply it was meant to be, that request fails at once.
         """
         try:
-            messages = parse_all(raw)
+            for message in parse_all(raw):
+                self._take(message)
         except UpstreamError as error:
             self._blame(raw, error)
-            return
-        for message in messages:
-            self._take(message)
+        except Exception as error:  # noqa: BLE001 (one odd message must not end the connection)
+            why = f"The hub could not take a message: {type(error).__name__}."
+            self._blame(raw, UpstreamError(why, code="server_bad_message"))
 
     def fail(self, error: Exception) -> None:
         """The connection is lost: fail what is under way and whatever is asked later."""

@@ -241,7 +241,7 @@ def _call(message: _Sliced) -> Request | Notification:
 def _rpc_error(raw: bytes) -> RpcError:
     try:
         error = _read_object(raw)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, RecursionError) as fault:
         raise _no_mcp("The server's error is no JSON object", fault) from fault
     code, message = error.get("code"), error.get("message")
     if not isinstance(code, int) or not isinstance(message, str):
@@ -252,7 +252,10 @@ def _rpc_error(raw: bytes) -> RpcError:
 
 
 def _text(raw: bytes, what: str) -> str:
-    value: Any = msgspec.json.decode(raw)
+    try:
+        value: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_mcp(f"{what} cannot be read", error) from error
     if not isinstance(value, str):
         raise UpstreamError(f"{what} is no string.", code="server_bad_message")
     return value

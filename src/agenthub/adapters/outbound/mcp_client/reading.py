@@ -171,7 +171,10 @@ class _Pages:
             if not self._has_room(len(one)):
                 return None
             self._take(bytes(one))
-        cursor: Any = msgspec.json.decode(page.get("nextCursor", b"null"))
+        try:
+            cursor: Any = msgspec.json.decode(page.get("nextCursor", b"null"))
+        except (msgspec.DecodeError, RecursionError):
+            cursor = False
         if cursor is not None and not isinstance(cursor, str):
             self._flag(f"{self._method} gave a cursor that is no text; the rest is not read")
             return None

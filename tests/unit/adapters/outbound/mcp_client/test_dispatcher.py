@@ -288,6 +288,19 @@ async def test_garbage_is_passed_over_and_a_broken_reply_fails_its_request_at_on
         await sibling
 
 
+async def test_a_fault_in_taking_a_message_ends_nothing() -> None:
+    class BrokenInbox(FakeInbox):
+        def notification(self, method: str, params: RawObject) -> None:
+            raise ZeroDivisionError
+
+    wire = Wire()
+    async with Dispatcher(send=wire.send, inbox=BrokenInbox(), server_name="srv") as dispatcher:
+        dispatcher.receive(dumps(method="notifications/tools/list_changed"))
+        dispatcher.receive(b'{"jsonrpc":"2.0","method":1e400}')
+        dispatcher.receive(dumps(id="p", method="ping"))
+        assert (await wire.next())["id"] == "p"
+
+
 async def test_other_notifications_go_to_the_inbox() -> None:
     async with bench() as it:
         it.dispatcher.receive(dumps(method="notifications/tools/list_changed"))

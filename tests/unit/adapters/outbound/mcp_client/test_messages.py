@@ -175,3 +175,25 @@ def test_a_result_of_an_unknown_kind_is_the_servers_fault(raw: bytes) -> None:
 
 def test_a_legacy_result_has_no_kind() -> None:
     assert tidy_result(b'{"resultType":"task","a":1}', Era.LEGACY, "s") == (b'{"a":1}', None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"jsonrpc":"2.0","method":1e400}',
+        b'{"jsonrpc":"2.0","id":1,"method":1e400}',
+        b'{"jsonrpc":"2.0","id":1,"error":{"code":1e400,"message":"m"}}',
+        b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m","data":1e400}}',
+        b'{"jsonrpc":"2.0","method":' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_number_nobody_can_hold_is_the_servers_fault(raw: bytes) -> None:
+    with pytest.raises(UpstreamError):
+        parse(raw)
+
+
+@pytest.mark.parametrize("state", [b"1e400", b"-1e400"])
+def test_so_it_is_in_a_request_for_input(state: bytes) -> None:
+    raw = b'{"resultType":"input_required","requestState":%b}' % state
+    with pytest.raises(UpstreamError):
+        tidy_result(raw, Era.MODERN, "srv")

@@ -285,3 +285,10 @@ async def test_a_big_list_is_read_whole() -> None:
     assert len(names(catalog)) == 3000
     bounded = await read_tools(*listed, bounds=replace(CatalogBounds(), max_items=100))
     assert len(names(bounded)) == 100
+
+
+async def test_a_cursor_that_cannot_be_read_ends_the_list_with_a_flag() -> None:
+    page = b'{"tools":[{"name":"t","inputSchema":{"type":"object"}}],"nextCursor":1e400}'
+    catalog = (await shelf_of(ListingChannel({"tools": {}}, tools_list=page))).catalog()
+    assert [item.key for item in catalog.items[ItemKind.TOOLS]] == ["t"]
+    assert "cursor" in catalog.flags[0]
