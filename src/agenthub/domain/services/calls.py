@@ -74,7 +74,10 @@ class CallService:
         self._call_timeout_s = call_timeout_s
 
     def target_of(self, view: View, errand: Errand, era: Era) -> Target:
-        """Check the scope and find where the errand leads. Raises DeniedError, NotFoundError."""
+        """Check the scope and find where the errand leads. Raises DeniedError, NotFoundError.
+
+        UnavailableError where the name may be one of a server that is not there now.
+        """
         view.principal.require(SCOPE_OF[errand.deed])
         match errand.deed:
             case Deed.CALL_TOOL:
@@ -86,7 +89,7 @@ class CallService:
             case _:
                 target = self._catalog.find_uri(view, errand.key)
         if target is None:
-            raise _unknown(errand)
+            raise self._catalog.absent(view, errand.key) or _unknown(errand)
         return target
 
     async def carry(

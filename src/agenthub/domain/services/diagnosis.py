@@ -1,5 +1,6 @@
 """What is wrong with a server, in words a person can act on."""
 
+import shlex
 from dataclasses import dataclass
 
 from agenthub.domain.entities.endpoints import (
@@ -35,7 +36,8 @@ def findings_of(
             found.append(
                 Finding(
                     f"It refuses the hub: {reason}",
-                    "Register it with the credential it wants, as a header or variable.",
+                    "Register it anew with the credential it wants: "
+                    f"agenthub rm {endpoint.name}, then agenthub add ... -H 'Authorization: ...'",
                 )
             )
         case ConnectionStatus.UNREACHABLE:
@@ -51,6 +53,6 @@ def findings_of(
 def _reach_advice(endpoint: Endpoint) -> str:
     again = f"The hub keeps trying; to try at once: agenthub refresh {endpoint.name}"
     if isinstance(endpoint.transport, StdioTransport):
-        command = " ".join([endpoint.transport.command, *endpoint.transport.args])
+        command = shlex.join([endpoint.transport.command, *endpoint.transport.args])
         return f"Run it by hand and see what it says: {command}\n    {again}"
     return f"Check the address and that the server runs: {endpoint.transport.url}\n    {again}"

@@ -56,6 +56,11 @@ def _build(local: Local) -> typer.Typer:
 
 
 def _root(local: Local) -> Callable[..., None]:
+    def say_version(wanted: bool) -> None:
+        if wanted:
+            say(local.version)
+            raise typer.Exit(0)
+
     def root(
         context: typer.Context,
         url: Annotated[
@@ -65,12 +70,12 @@ def _root(local: Local) -> Callable[..., None]:
             str | None, typer.Option(help="A token; default: the owner token.")
         ] = None,
         data_dir: DataDir = None,
-        version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=say_version, help="Say it.")
+        ] = False,
     ) -> None:
         """Common options."""
-        if version:
-            say(local.version)
-            raise typer.Exit(0)
+        _ = version
         context.obj = Session(lambda: _connect(local, url, token, data_dir), data_dir)
 
     return root

@@ -29,20 +29,30 @@ class Found:
     body: dict[str, Any]
 
 
-def read_servers(text: str, environment: Mapping[str, str] | None = None) -> list[Found]:
+def read_servers(
+    text: str, environment: Mapping[str, str] | None = None
+) -> tuple[list[Found], list[str]]:
     """Find the servers in a configuration file's text (JSON, comments allowed).
 
-    `${VAR}`, `${env:VAR}` and `${VAR:-default}` are filled in from the environment. Raises
-    Failure that names the server and what is wrong with it.
+    `${VAR}`, `${env:VAR}` and `${VAR:-default}` are filled in from the environment. Gives the
+    servers that can be registered, and for each other one what is wrong with it. Raises Failure
+    for a text that is no configuration.
     """
-    servers = _servers_of(_parse(text))
     variables = os.environ if environment is None else environment
-    found = [_one(name, raw, variables) for name, raw in servers.items()]
-    names = [one.body["name"] for one in found]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise Failure(f"Several servers would be named {', '.join(sorted(twice))}; rename one.")
-    return found
+    found: dict[str, Found] = {}
+    refused: list[str] = []
+    for original, raw in _servers_of(_parse(text)).items():
+        try:
+            one = Found(original, _body(original, raw, variables))
+        except (TypeError, ValueError, KeyError) as error:
+            refused.append(f"{original}: {error}")
+            continue
+        name = one.body["name"]
+        if name in found:
+            refused.append(f"{original}: {found[name].original!r} is named {name!r} too; rename it")
+        else:
+            found[name] = one
+    return list(found.values()), refused
 
 
 def _parse(text: str) -> Any:
@@ -67,13 +77,6 @@ def _servers_of(data: Any) -> dict[str, Any]:
 def _object(value: Any) -> dict[str, Any]:
     """Give a JSON object, empty for anything else."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
-
-
-def _one(name: str, raw: Any, variables: Mapping[str, str]) -> Found:
-    try:
-        return Found(name, _body(name, raw, variables))
-    except (TypeError, ValueError, KeyError) as error:
-        raise Failure(f"Server {name!r}: {error}") from error
 
 
 def _body(name: str, raw: Any, variables: Mapping[str, str]) -> dict[str, Any]:

@@ -68,9 +68,13 @@ class Remote:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _refusal(answer)
+                event_id: int | None = None
                 for line in answer.iter_lines():
-                    if line.startswith("data:"):
-                        yield json.loads(line[5:])
+                    name, _, value = line.partition(":")
+                    if name == "id":
+                        event_id = int(value)
+                    elif name == "data":
+                        yield {"id": event_id, **json.loads(value)}
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from agenthub.domain.entities.catalog.exposure import ExposedItem, Target, chosen_uri, expose
 from agenthub.domain.entities.catalog.listing import Catalog, ItemKind
+from agenthub.domain.entities.catalog.naming import SEPARATOR
 from agenthub.domain.entities.catalog.uris import split_uri
-from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
+from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
 from agenthub.domain.entities.groups import Group, GroupMember
 from agenthub.domain.entities.identity import Principal, Scope
-from agenthub.domain.exceptions import NotFoundError
+from agenthub.domain.exceptions import NotFoundError, UnavailableError
 from agenthub.domain.ids import EndpointId, GroupId
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.services.directory import Directory
@@ -159,6 +160,21 @@ class CatalogService(McpListener):
         """Say where an exposed tool or prompt name leads, None for one the view does not show."""
         item = self.offer(view, era).find(kind, key)
         return None if item is None else item.target
+
+    def absent(self, view: View, key: str) -> UnavailableError | None:
+        """Say why a server that `key` may belong to shows nothing now; None when it is not that."""
+        for endpoint, _ in self._members(view):
+            mine = not view.namespaced or key.startswith(f"{endpoint.name}{SEPARATOR}")
+            state = self._client.state(endpoint.id)
+            if not mine or state.status is ConnectionStatus.READY:
+                continue
+            if state.status is ConnectionStatus.CONNECTING:
+                text = f"The server {endpoint.name!r} is still starting; try again in a moment."
+                return UnavailableError(text, code="server_starting", retry_after_s=1.0)
+            why = state.last_error or "it does not answer"
+            text = f"The server {endpoint.name!r} cannot be used now: {why}"
+            return UnavailableError(text, code="server_unreachable")
+        return None
 
     def find_uri(self, view: View, uri: str) -> Target | None:
         """Say where an exposed resource URI leads; it need not be listed, templates make more."""

@@ -7,7 +7,9 @@ from agenthub.adapters.inbound.cli.output import Failure
 
 
 def bodies(data: object, **environment: str) -> list[dict]:
-    return [one.body for one in read_servers(json.dumps(data), environment)]
+    found, refused = read_servers(json.dumps(data), environment)
+    assert refused == []
+    return [one.body for one in found]
 
 
 def test_claude_desktop_and_cursor_entries_are_read() -> None:
@@ -42,7 +44,7 @@ def test_comments_and_trailing_commas_are_read_over_but_not_inside_texts() -> No
     text = """{ // servers
       "mcpServers": { /* one */ "a": {"command": "x", "args": ["http://h//y, ]", "/*no*/",],}, },
     }"""
-    assert read_servers(text)[0].body["transport"]["args"] == ["http://h//y, ]", "/*no*/"]
+    assert read_servers(text)[0][0].body["transport"]["args"] == ["http://h//y, ]", "/*no*/"]
 
 
 def test_variables_are_filled_in_from_the_environment() -> None:
@@ -58,20 +60,41 @@ def test_variables_are_filled_in_from_the_environment() -> None:
         ("{", "no JSON"),
         ("[]", "No servers"),
         ('{"mcpServers": []}', "No servers"),
-        ('{"mcpServers": {"a": 3}}', "not an object"),
-        ('{"mcpServers": {"a": {}}}', "url"),
-        ('{"mcpServers": {"a": {"type": "stdio"}}}', "command"),
-        ('{"mcpServers": {"a": {"type": "pigeon", "url": "x"}}}', "pigeon"),
-        ('{"mcpServers": {"a": {"command": "${NOT_SET}"}}}', "NOT_SET"),
-        ('{"servers": {"a": {"command": "${input:key}"}}}', "asked for by VS Code"),
-        ('{"mcpServers": {"!!!": {"command": "x"}}}', "rename"),
-        ('{"mcpServers": {"a": {"command": "x"}, "A": {"command": "y"}}}', "rename one"),
         ("[" * 100_000, "no JSON"),
     ],
 )
-def test_what_cannot_be_imported_says_why(text: str, word: str) -> None:
+def test_what_is_no_configuration_says_so(text: str, word: str) -> None:
     with pytest.raises(Failure, match=word):
         read_servers(text, {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        (3, "not an object"),
+        ({}, "url"),
+        ({"type": "stdio"}, "command"),
+        ({"type": "pigeon", "url": "x"}, "pigeon"),
+        ({"command": "${NOT_SET}"}, "NOT_SET"),
+        ({"command": "${input:key}"}, "asked for by VS Code"),
+    ],
+)
+def test_a_server_that_cannot_be_imported_says_why_and_leaves_the_others(
+    entry: object, word: str
+) -> None:
+    text = json.dumps({"mcpServers": {"bad": entry, "good": {"command": "x"}}})
+    found, refused = read_servers(text, {})
+    assert [one.original for one in found] == ["good"]
+    assert len(refused) == 1
+    assert refused[0].startswith("bad: ")
+    assert word in refused[0]
+
+
+def test_names_that_clash_or_cannot_be_are_told() -> None:
+    servers = {"a": {"command": "x"}, "A": {"command": "y"}, "!!!": {"command": "z"}}
+    found, refused = read_servers(json.dumps({"mcpServers": servers}), {})
+    assert [one.original for one in found] == ["a"]
+    assert [one.split(":")[0] for one in refused] == ["A", "!!!"]
 
 
 @pytest.mark.parametrize(

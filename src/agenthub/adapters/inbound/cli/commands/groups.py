@@ -76,4 +76,11 @@ def _members(given: list[str]) -> list[dict[str, Any]]:
             chosen[server] = None
         elif (tools := chosen.setdefault(server, [])) is not None:
             tools.append(tool)
-    return [{"server": server, "tools": tools} for server, tools in chosen.items()]
+    return [_member(server, tools) for server, tools in chosen.items()]
+
+
+def _member(server: str, tools: list[str] | None) -> dict[str, Any]:
+    """Who chooses single tools of a server gives away nothing else of it."""
+    if tools is None:
+        return {"server": server}
+    return {"server": server, "tools": tools, "resources": [], "prompts": []}

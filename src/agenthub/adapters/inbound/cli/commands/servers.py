@@ -1,5 +1,6 @@
 """agenthub add, import, ls, rm, refresh, enable, disable, doctor."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,8 @@ def add(
         kind = "sse" if sse else "streamable-http"
         headers = _pairs(header, ":", "--header")
         transport: dict[str, Any] = {"type": kind, "url": target[0], "headers": headers}
+    elif "://" in target[0]:
+        raise WrongUse(f"{target[0]!r} is no address of a server: it begins with http(s)://.")
     else:
         if header or sse:
             raise WrongUse("--header and --sse go with a URL.")
@@ -76,13 +79,13 @@ def import_config(
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"Cannot read {file}: {error}") from error
-    found = read_servers(text)
+    found, refused = read_servers(text)
     if dry_run:
         shown = [_without_secrets(one.body) for one in found]
         say_json(shown) if as_json else [_say_found(one) for one in found]
+        _end_import(refused)
         return
     done: list[Any] = []
-    refused: list[str] = []
     with remote_of(context) as hub:
         for one in found:
             try:
@@ -90,6 +93,10 @@ def import_config(
             except Failure as failure:
                 refused.append(f"{one.original}: {failure}")
     say_json({"registered": done, "refused": refused}) if as_json else _say_servers(done)
+    _end_import(refused)
+
+
+def _end_import(refused: list[str]) -> None:
     for reason in refused:
         complain(f"not registered: {reason}")
     if refused:
@@ -221,12 +228,13 @@ def _say_servers(servers: list[dict[str, Any]]) -> None:
 
 def _place(transport: dict[str, Any]) -> str:
     if transport["type"] == "stdio":
-        return " ".join([transport["command"], *transport["args"]])
+        return shlex.join([transport["command"], *transport["args"]])
     return transport["url"]
 
 
 def _say_found(one: Found) -> None:
-    say(f"{one.body['name']}: {_place(one.body['transport'])}")
+    off = "" if one.body["enabled"] else " (disabled)"
+    say(f"{one.body['name']}: {_place(one.body['transport'])}{off}")
 
 
 def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:
