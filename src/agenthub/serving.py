@@ -6,7 +6,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Generator
+import tomllib
+from collections.abc import AsyncGenerator, Generator
 from types import FrameType
 
 import uvicorn
@@ -21,7 +22,7 @@ from agenthub.adapters.inbound.http.protocol import (
 from agenthub.config import data_folder
 from agenthub.config.banner import banner, short_banner
 from agenthub.config.logging import set_up_logging
-from agenthub.config.settings import Settings, load_settings
+from agenthub.config.settings import CONFIG_FILE, Settings, load_settings
 from agenthub.domain.entities.endpoints import StdioTransport
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.exceptions import ConflictError, HubError
@@ -44,16 +45,22 @@ def serve(options: ServeOptions) -> int:
     except ValidationError as error:
         _complain(*(f"setting {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
         return 2
+    except tomllib.TOMLDecodeError as error:
+        _complain(f"{CONFIG_FILE} is no TOML: {error}")
+        return 2
     set_up_logging(settings.log.format, settings.log.level)
     try:
         data_folder.prepare(settings.data_dir)
-        token = data_folder.owner_token(settings.data_dir, settings.owner_token)
-        listener = _listener(settings)
+        with data_folder.locked(settings.data_dir):
+            token = data_folder.owner_token(settings.data_dir, settings.owner_token)
+            listener = _listener(settings)
+            uvloop.run(_run(settings, token, listener, demo=options.demo))
     except OSError as error:
         _complain(_start_fault(settings, error))
         return 1
-    try:
-        uvloop.run(_run(settings, token, listener, demo=options.demo))
+    except data_folder.FolderInUseError as error:
+        _complain(str(error))
+        return 1
     except HubError as error:
         _complain(error.message)
         return 1
@@ -63,15 +70,24 @@ def serve(options: ServeOptions) -> int:
 async def _run(settings: Settings, token: str, listener: socket.socket, *, demo: bool) -> None:
     agenthub = AgentHub(settings, token)
     address = _address(settings.host, listener)
-    async with agenthub.alive():
+    async with agenthub.alive(), _findable(settings, address):
         server = Server(agenthub, address, token, with_token=demo or sys.stdout.isatty())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]), name="http-server")
             await server.ready.wait()
-            data_folder.write_address(settings.data_dir, address)
             if demo:
                 await _register_demo(agenthub.hub.endpoints, settings)
             server.greet()
+
+
+@contextlib.asynccontextmanager
+async def _findable(settings: Settings, address: str) -> AsyncGenerator[None]:
+    """Let the command line find this hub while it runs."""
+    data_folder.write_address(settings.data_dir, address)
+    try:
+        yield
+    finally:
+        data_folder.forget_address(settings.data_dir)
 
 
 class Server(uvicorn.Server):

@@ -1,6 +1,8 @@
 """What a person reads when the hub is ready."""
 
 import json
+import shutil
+import sys
 
 
 def banner(address: str, token: str) -> str:
@@ -10,6 +12,7 @@ def banner(address: str, token: str) -> str:
         "url": f"{address}/mcp",
         "headers": {"Authorization": f"Bearer {token}"},
     }
+    command = "agenthub" if shutil.which("agenthub") else sys.argv[0]
     config = json.dumps({"mcpServers": {"agenthub": hub}}, indent=2)
     return f"""
   AgentHub is ready.
@@ -21,8 +24,8 @@ def banner(address: str, token: str) -> str:
 
 {_indented(config)}
 
-  Next: agenthub add my-server -- npx -y some-mcp-server
-        agenthub call demo__greet name=Ada
+  Next: {command} call demo__greet name=Ada
+        {command} add my-server -- npx -y some-mcp-server
 """
 
 

@@ -1,12 +1,16 @@
 """The data folder: who may read it, the owner token, where the running hub is found."""
 
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 TOKEN_FILE = "owner-token"  # noqa: S105  a file's name
 ADDRESS_FILE = "hub.json"
+LOCK_FILE = "lock"
 DEMO_MARK = "demo-registered"
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 
@@ -33,6 +37,35 @@ def owner_token(folder: Path, given: str | None) -> str:
     if not path.exists():
         write_private(path, f"aho_{secrets.token_urlsafe(32)}\n")
     return path.read_text("utf-8").strip()
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Hold the folder for one hub; the system lets go when the process ends, however it ends.
+
+    Raises FolderInUseError.
+    """
+    with (folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderInUseError(folder) from error
+        yield
+
+
+class FolderInUseError(Exception):
+    """Another hub runs on this data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"A hub already uses the data folder {folder}: {read_address(folder)}. "
+            "Stop it, or choose another folder with --data-dir."
+        )
+
+
+def forget_address(folder: Path) -> None:
+    """Take back what `write_address` left."""
+    (folder / ADDRESS_FILE).unlink(missing_ok=True)
 
 
 def write_address(folder: Path, address: str) -> None:

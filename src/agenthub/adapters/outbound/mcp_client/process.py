@@ -21,8 +21,13 @@ from agenthub.domain.exceptions import HubError, UnavailableError
 
 _log = logging.getLogger(__name__)
 
-INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG")
-"""All that a server gets of the hub's environment. Source: the SDKs' stdio clients, plus LANG."""
+INHERITED = (
+    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"),
+)
+"""All that a server gets of the hub's environment: what the SDKs' stdio clients give, the language,
+and where this machine keeps its certificates. Proxy settings may hold passwords and are not given.
+"""
 
 GRACE_S = 2.0
 """How long a server may take after its stdin is closed, and again after SIGTERM."""

@@ -2,6 +2,7 @@
 const TOKEN = "agenthub-token";
 const find = (id) => document.getElementById(id);
 const SHOWN_EVENTS = 30;
+const SHOWN_TOOLS = 50;
 let leaving = new AbortController();
 
 class Refused extends Error {}
@@ -29,12 +30,16 @@ function element(name, text, className) {
   return made;
 }
 
+function several(counts, kind) {
+  const count = counts[`${kind}s`] ?? 0;
+  return `${count} ${kind}${count === 1 ? "" : "s"}`;
+}
+
 function serverCard(server) {
   const card = element("article", undefined, "card");
   const title = element("h3", server.name);
   title.append(element("span", server.status, `badge ${server.status}`));
-  const { tools = 0, resources = 0, prompts = 0 } = server.counts;
-  const offers = `${tools} tools, ${resources} resources, ${prompts} prompts`;
+  const offers = ["tool", "resource", "prompt"].map((kind) => several(server.counts, kind)).join(", ");
   const { type, command, args, url } = server.transport;
   const place = type === "stdio" ? [command, ...args].join(" ") : url;
   card.append(title, element("p", offers), element("p", place));
@@ -51,12 +56,13 @@ async function showServers() {
 async function showTools() {
   const query = find("query").value.trim();
   const asked = query ? `&query=${encodeURIComponent(query)}` : "";
-  const tools = await list(`/api/tools?limit=50${asked}`);
+  const tools = await list(`/api/tools?limit=${SHOWN_TOOLS}${asked}`);
   const rows = tools.map((tool) => {
     const row = element("li");
     row.append(element("code", tool.name), " ", element("span", tool.description ?? ""));
     return row;
   });
+  if (tools.length === SHOWN_TOOLS) rows.push(element("li", "… search to see others."));
   find("tools").replaceChildren(...(rows.length ? rows : [element("li", "No tool found.")]));
 }
 
@@ -101,23 +107,40 @@ async function* events(signal) {
 async function follow(signal) {
   while (!signal.aborted) {
     try {
-      find("live").hidden = false;
+      await reload();
       for await (const event of events(signal)) {
         if (!event.type) continue;
         showEvent(event);
-        await Promise.all([showServers(), showTools()]);
+        reloadSoon();
       }
     } catch (error) {
       if (error instanceof Refused) return leave(error.message);
     }
-    find("live").hidden = true;
+    if (signal.aborted) return;
+    showConnected(false);
     await new Promise((done) => setTimeout(done, 2000));
   }
 }
 
+async function reload() {
+  await Promise.all([showServers(), showTools()]);
+  showConnected(true);
+}
+
+let reloading;
+function reloadSoon() {
+  clearTimeout(reloading);
+  reloading = setTimeout(() => reload().catch(() => showConnected(false)), 150);
+}
+
+function showConnected(isConnected) {
+  find("live").hidden = !isConnected;
+  find("lost").hidden = isConnected;
+}
+
 async function enter() {
   leaving = new AbortController();
-  await Promise.all([showServers(), showTools()]);
+  await reload();
   showConfig();
   find("enter").hidden = true;
   find("board").hidden = find("leave").hidden = false;
@@ -127,16 +150,19 @@ async function enter() {
 function leave(reason = "") {
   leaving.abort();
   sessionStorage.removeItem(TOKEN);
-  find("board").hidden = find("leave").hidden = find("live").hidden = true;
+  find("board").hidden = find("leave").hidden = find("live").hidden = find("lost").hidden = true;
+  for (const id of ["servers", "tools", "events"]) find(id).replaceChildren();
   find("enter").hidden = false;
   find("refusal").textContent = reason;
+  find("token").focus();
 }
 
 async function tryEnter() {
   try {
     await enter();
   } catch (error) {
-    leave(error.message);
+    if (error instanceof Refused) leave(error.message);
+    else find("lost").hidden = false;
   }
 }
 
@@ -147,7 +173,7 @@ find("enter").addEventListener("submit", (event) => {
   tryEnter();
 });
 find("leave").addEventListener("click", () => leave());
-find("query").addEventListener("input", () => showTools().catch((error) => leave(error.message)));
+find("query").addEventListener("input", reloadSoon);
 
 // The link that the hub prints carries the token behind '#', which is never sent to a server.
 const given = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -156,4 +182,4 @@ if (given) {
   history.replaceState(null, "", location.pathname);
 }
 if (token()) tryEnter();
-else find("enter").hidden = false;
+else leave();
