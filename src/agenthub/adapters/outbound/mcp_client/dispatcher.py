@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from agenthub.adapters.outbound.mcp_client.channel import Inbox
+from agenthub.adapters.outbound.mcp_client.ghosts import Ghosts
 from agenthub.adapters.outbound.mcp_client.messages import (
     Failure,
     Incoming,
@@ -40,15 +41,18 @@ _ID = re.compile(rb'"id"\s*:\s*(\d{1,15})\b')
 class _Pending:
     """A request under way: what has come for it and was not yet taken."""
 
-    __slots__ = ("_events", "_waiter", "asker")
+    __slots__ = ("_events", "_waiter", "asker", "is_replied")
 
     def __init__(self, asker: Asker | None) -> None:
         self.asker = asker
+        self.is_replied = False
         self._events: deque[Notification | Result | Failure | Exception] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, event: Notification | Result | Failure | Exception) -> None:
-        if len(self._events) >= MAX_HELD and isinstance(event, Notification):
+        if not isinstance(event, Notification):
+            self.is_replied = True
+        elif len(self._events) >= MAX_HELD:
             return
         self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
@@ -83,6 +87,7 @@ class Dispatcher:
         self._server_name = server_name
         self._ids = itertools.count(1)
         self._pending: dict[bytes, _Pending] = {}
+        self._ghosts = Ghosts()
         self._lost: Exception | None = None
         self._passed_over = 0
         self._questions = Questions(send=send, server_name=server_name)
@@ -175,6 +180,10 @@ class Dispatcher:
         try:
             await self._send(message)
             return await pending.outcome()
+        except asyncio.CancelledError:
+            if caller is not None and not pending.is_replied:
+                self._ghosts.add(key, caller.client)
+            raise
         finally:
             del self._pending[key]
             if asker is not None:
@@ -185,10 +194,10 @@ class Dispatcher:
             case Result() | Failure():
                 if (pending := self._pending.get(message.id)) is not None:
                     pending.put(message)
-                else:
+                elif not self._ghosts.lay(message.id):
                     _log.debug("reply to no request", extra={"server": self._server_name})
             case Request():
-                self._questions.put(message, self._askers())
+                self._questions.put(message, self._askers(), self._ghosts.clients())
             case Notification():
                 self._hear(message)
 
@@ -211,7 +220,9 @@ class Dispatcher:
     def _only_owner(self) -> _Pending | None:
         """Find the request a log message belongs to, if all that run are of one client."""
         owners = {p.asker.caller.client: p for p in self._pending.values() if p.asker is not None}
-        return next(iter(owners.values())) if len(owners) == 1 else None
+        if len(owners) != 1 or self._ghosts.clients() - owners.keys():
+            return None
+        return next(iter(owners.values()))
 
     def _cancel(self, key: bytes, method: str) -> None:
         if self._lost is None and method != "initialize":

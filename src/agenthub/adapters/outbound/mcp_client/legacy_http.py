@@ -15,6 +15,7 @@ from typing import Self
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Inbox
 from agenthub.adapters.outbound.mcp_client.dispatcher import hand_on, timed_out
+from agenthub.adapters.outbound.mcp_client.ghosts import Ghosts
 from agenthub.adapters.outbound.mcp_client.http_answers import (
     EVENT_STREAM,
     MessageReader,
@@ -23,9 +24,12 @@ from agenthub.adapters.outbound.mcp_client.http_answers import (
     no_reply,
 )
 from agenthub.adapters.outbound.mcp_client.legacy_session import (
+    DEFAULT_RETRY_S,
+    MAX_RETRY_S,
     Session,
     SessionDesk,
     SessionLostError,
+    retry_s,
 )
 from agenthub.adapters.outbound.mcp_client.messages import (
     Failure,
@@ -43,12 +47,6 @@ from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse, Transp
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_RETRY_S = 1.0
-"""Wait before a cut stream is taken up again, where the server names none; the SDKs' value."""
-
-MIN_RETRY_S = 0.02
-MAX_RETRY_S = 60.0
 
 _LISTS = ("tools", "prompts", "resources")
 
@@ -89,6 +87,7 @@ class LegacyHttpChannel(Channel):
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)
         self._running: dict[bytes, _Call] = {}
+        self._ghosts = Ghosts()
         self._watched: set[bytes] = set()
         self._log_level: bytes | None = None
         self._questions = Questions(send=self._send, server_name=desk.server)
@@ -215,7 +214,7 @@ class LegacyHttpChannel(Channel):
     ) -> tuple[MessageReader, Result | Failure | None]:
         """Ask for the rest of a stream after the wait the server wishes; the deadline bounds it."""
         last = former.parser.last_event_id
-        await asyncio.sleep(_retry_s(former, DEFAULT_RETRY_S))
+        await asyncio.sleep(retry_s(former, DEFAULT_RETRY_S))
         async with self._http.request(
             "GET", self._desk.url, headers=session.stream_headers(last), timeout_s=None
         ) as response:
@@ -244,7 +243,9 @@ class LegacyHttpChannel(Channel):
         """Deal with what is no reply; `call` is whose stream it came on, None for no call's."""
         if isinstance(message, Request):
             calls = list(self._running.values()) if call is None else [call]
-            self._questions.put(message, [one.asker for one in calls if one.asker is not None])
+            ghosts = self._ghosts.clients() if call is None else set[str]()
+            askers = [one.asker for one in calls if one.asker is not None]
+            self._questions.put(message, askers, ghosts)
         elif isinstance(message, Notification):
             await self._hear(message, call)
 
@@ -269,10 +270,14 @@ class LegacyHttpChannel(Channel):
 
     def _only_call(self) -> _Call | None:
         owners = {c.caller.client: c for c in self._running.values() if c.caller is not None}
-        return next(iter(owners.values())) if len(owners) == 1 else None
+        if len(owners) != 1 or self._ghosts.clients() - owners.keys():
+            return None
+        return next(iter(owners.values()))
 
     def _cancel(self, call: _Call) -> None:
         if call.key:
+            if call.caller is not None:
+                self._ghosts.add(call.key, call.caller.client)
             told = notification_bytes("notifications/cancelled", {"requestId": call.key})
             self._questions.say(told)
 
@@ -364,7 +369,7 @@ class LegacyHttpChannel(Channel):
                 pause_s = DEFAULT_RETRY_S
             if reader is not None:
                 last = reader.parser.last_event_id
-            await asyncio.sleep(pause_s if reader is None else _retry_s(reader, pause_s))
+            await asyncio.sleep(pause_s if reader is None else retry_s(reader, pause_s))
             pause_s = min(MAX_RETRY_S, 2 * pause_s)
 
     async def _strays_once(self, session: Session, last: str | None) -> MessageReader | None:
@@ -386,8 +391,3 @@ class LegacyHttpChannel(Channel):
             except (TransportError, TimedOutError):
                 pass  # it is taken up again where it broke
             return reader
-
-
-def _retry_s(reader: MessageReader, default_s: float) -> float:
-    wished = reader.parser.retry_s
-    return default_s if wished is None else min(MAX_RETRY_S, max(MIN_RETRY_S, wished))

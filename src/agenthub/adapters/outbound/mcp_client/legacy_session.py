@@ -31,6 +31,12 @@ GOODBYE_TIMEOUT_S = 2.0
 POST_TIMEOUT_S = 30.0
 """For handing over a message that asks for nothing: the server only says that it has it."""
 
+DEFAULT_RETRY_S = 1.0
+"""Wait before a cut stream is taken up again, where the server names none; the SDKs' value."""
+
+MIN_RETRY_S = 0.02
+MAX_RETRY_S = 60.0
+
 
 class SessionLostError(UnavailableError):
     """The server no longer knows the session (HTTP 404); a new one can be begun."""
@@ -133,3 +139,9 @@ class SessionDesk:
                 )
             headers["Mcp-Session-Id"] = session_id
         return headers
+
+
+def retry_s(reader: MessageReader, default_s: float) -> float:
+    """Say how long to wait before a stream is taken up again, as the server wishes."""
+    wished = reader.parser.retry_s
+    return default_s if wished is None else min(MAX_RETRY_S, max(MIN_RETRY_S, wished))

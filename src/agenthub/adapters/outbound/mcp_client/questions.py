@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -65,8 +66,9 @@ class _Open:
 class Questions:
     """The open questions of one connection. A resident: the asking tasks are its own.
 
-    `unattributed` counts the questions that were refused because nobody could say whose they are,
-    `dropped` the messages that found too many others still on their way.
+    `unattributed` counts the questions that were refused because several clients' requests were
+    running: serving one at a time would help. `dropped` counts the messages that found too many
+    others still on their way.
     """
 
     def __init__(self, *, send: Send, server_name: str) -> None:
@@ -94,16 +96,19 @@ class Questions:
             task.cancel()
         await self._group.__aexit__(None, None, None)
 
-    def put(self, request: Request, askers: Sequence[Asker]) -> None:
+    def put(
+        self, request: Request, askers: Sequence[Asker], ghosts: AbstractSet[str] = frozenset()
+    ) -> None:
         """Answer a server's request, or ask the caller behind `askers` and answer then.
 
         Several askers are one when their callers are the same client. Nobody else hears of it.
+        `ghosts` are the clients of requests that were given up and may still be worked on.
         """
         if not self._has_room(MAX_OPEN + MAX_REPLIES):
             return
         if request.method == "ping":
             self.say(result_bytes(request.id, b"{}"))
-        elif (refusal := self._refusal(request, askers)) is not None:
+        elif (refusal := self._refusal(request, askers, ghosts)) is not None:
             self.say(error_bytes(request.id, refusal))
         else:
             for asker in askers:
@@ -138,7 +143,9 @@ class Questions:
         self.dropped += 1
         return False
 
-    def _refusal(self, request: Request, askers: Sequence[Asker]) -> RpcError | None:
+    def _refusal(
+        self, request: Request, askers: Sequence[Asker], ghosts: AbstractSet[str]
+    ) -> RpcError | None:
         if request.method not in CARRIED:
             return RpcError(-32601, f"The hub does not support {request.method}.")
         if request.id in self._open:
@@ -146,16 +153,18 @@ class Questions:
         if len(self._open) >= MAX_OPEN:
             return RpcError(-32603, f"More than {MAX_OPEN} questions are open on this connection.")
         if not askers:
-            self.unattributed += 1
             return RpcError(
                 -32603, f"No running request is there to which {request.method} could belong."
             )
-        if len({asker.caller.client for asker in askers}) > 1:
+        clients = {asker.caller.client for asker in askers}
+        if len(clients) > 1:
             self.unattributed += 1
+        if len(clients | ghosts) > 1:
             return RpcError(
                 -32603,
-                f"Requests of {len(askers)} clients are running on this connection, and nothing"
-                f" says to which of them {request.method} belongs. Ask while only one is running.",
+                f"Requests of {len(clients | ghosts)} clients are running on this connection, and"
+                f" nothing says to which of them {request.method} belongs. Ask while only one is"
+                " running.",
             )
         return None
 

@@ -155,7 +155,44 @@ async def test_a_question_with_nobody_running_is_refused() -> None:
     async with bench() as it:
         it.ask()
         assert (await it.wire.next())["error"]["code"] == -32603
-        assert it.dispatcher.unattributed == 1
+        assert it.dispatcher.unattributed == 0
+
+
+async def test_a_question_of_a_request_given_up_reaches_nobody_else() -> None:
+    async with bench() as it:
+        ann, bob = FakeCaller("ann"), FakeCaller("bob")
+        given_up = it.call(ann, timeout_s=0.01)
+        await it.wire.next()
+        with pytest.raises(TimedOutError):
+            await given_up
+        assert (await it.wire.next())["method"] == "notifications/cancelled"
+        it.ask("alone")
+        assert (await it.wire.next())["error"]["code"] == -32603
+        call = it.call(bob)
+        await it.wire.next()
+        it.ask("anns")
+        assert (await it.wire.next())["error"]["code"] == -32603
+        it.dispatcher.receive(dumps(method="notifications/message", params={"level": "error"}))
+        it.reply(1)
+        it.ask("bobs")
+        assert (await it.wire.next())["result"] == {"action": "accept"}
+        it.reply(2)
+        await call
+        assert (len(ann.asked), len(bob.asked), bob.logged) == (0, 1, [])
+        assert it.dispatcher.unattributed == 0
+
+
+async def test_a_question_goes_to_its_client_though_that_gave_up_another_request() -> None:
+    async with bench() as it:
+        given_up, call = it.call(FakeCaller("ann")), it.call(FakeCaller("ann"))
+        await it.wire.next()
+        await it.wire.next()
+        given_up.task.cancel()
+        assert (await it.wire.next())["params"] == {"requestId": 1}
+        it.ask()
+        assert (await it.wire.next())["result"] == {"action": "accept"}
+        it.reply(2)
+        await call
 
 
 async def test_a_question_to_one_client_of_many_calls_lives_as_long_as_any_of_them() -> None:
@@ -325,20 +362,20 @@ async def test_a_flood_of_progress_is_bounded() -> None:
 async def test_a_flood_of_pings_to_a_server_that_reads_nothing_is_bounded() -> None:
     async def stuck(message: bytes) -> None:
         sending.append(message)
-        await go.wait()
+        if message == b"the hub has still room":
+            said.set()
+        await asyncio.Event().wait()
 
     sending: list[bytes] = []
-    go = asyncio.Event()
+    said = asyncio.Event()
     async with asyncio.timeout(WAIT_S):
         async with Questions(send=stuck, server_name="srv") as questions:
             for number in range(1000):
                 questions.put(Request(b"%d" % number, "ping", b"{}"), [])
             questions.say(b"the hub has still room")
-            while b"the hub has still room" not in sending:
-                await asyncio.sleep(0)
+            await said.wait()
             assert len(sending) == 1000 - questions.dropped + 1
             assert len(sending) <= MAX_TASKS
-            go.set()
 
 
 async def test_what_is_said_after_the_end_is_dropped() -> None:

@@ -484,10 +484,39 @@ async def test_a_stray_question_is_answered_only_if_it_can_be_but_one_callers(
         ask.set()
         reply = await server.next_told(None)
         assert ("result" in reply) is is_answered
-        assert it.channel.unattributed == (0 if is_answered else 1)
+        assert it.channel.unattributed == (1 if len(clients) > 1 else 0)
         go.set()
         for call in calls:
             await call
+
+
+async def test_a_stray_question_of_a_request_given_up_reaches_nobody_else() -> None:
+    async def answer(peer: Peer, got: Got) -> None:
+        waiting.release()
+        await go.wait()
+        await server.echo(peer, got)
+
+    async def stream(peer: Peer, got: Got) -> None:
+        await peer.begin_stream()
+        await ask.wait()
+        await peer.event(dumps(id="q", method="elicitation/create", params={}))
+        await peer.gone()
+
+    server = FakeServer()
+    server.answer, server.stream = answer, stream
+    waiting, go, ask = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
+    async with bench(server) as it, asyncio.TaskGroup() as group:
+        with pytest.raises(TimedOutError):
+            await it.call(FakeCaller("ann"), timeout_s=0.05)
+        await waiting.acquire()
+        bob = FakeCaller("bob")
+        call = Running(group, it.call(bob))
+        await waiting.acquire()
+        ask.set()
+        assert (await server.next_told(None))["error"]["code"] == -32603
+        assert bob.asked == []
+        go.set()
+        await call
 
 
 def responding(body: bytes, **how: str) -> Answer:
