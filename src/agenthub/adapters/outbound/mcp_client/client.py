@@ -10,6 +10,7 @@ from typing import Self
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Inbox
 from agenthub.adapters.outbound.mcp_client.connection import Connection, LaneMaker
+from agenthub.adapters.outbound.mcp_client.faults import more_telling
 from agenthub.adapters.outbound.mcp_client.guardian import Guardian
 from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
 from agenthub.adapters.outbound.mcp_client.lanes import Lane, Overseer
@@ -30,7 +31,7 @@ from agenthub.domain.entities.endpoints import (
     HttpKind,
     HttpTransport,
 )
-from agenthub.domain.exceptions import UnavailableError
+from agenthub.domain.exceptions import HubError, RpcError, UnavailableError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.ports.outbound.http import HttpClient
@@ -242,14 +243,22 @@ class _Maker(LaneMaker):
 
         Source: MCP 2026-07-28, basic/lifecycle: a server is never greeted in both eras unasked.
         """
+        refusal: NotModernError | None = None
         if era is not Era.LEGACY:
             try:
                 modern = open_modern_http(self._http, self._endpoint, inbox)
                 return await stack.enter_async_context(modern)
-            except NotModernError:
+            except NotModernError as error:
                 if not self._endpoint.era.admits(Era.LEGACY):
                     raise
-        return await stack.enter_async_context(open_legacy_http(self._http, self._endpoint, inbox))
+                refusal = error
+        legacy = open_legacy_http(self._http, self._endpoint, inbox)
+        try:
+            return await stack.enter_async_context(legacy)
+        except (HubError, RpcError) as error:
+            if refusal is None:
+                raise
+            raise more_telling(refusal, error) from error
 
     def _open_sse(self, inbox: Inbox, era: Era | None) -> AbstractAsyncContextManager[Channel]:
         return open_legacy_sse(self._http, self._endpoint, inbox)

@@ -1,6 +1,6 @@
 """What a failed connection means: in words for a person, and for what the hub does next."""
 
-from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
+from agenthub.adapters.outbound.mcp_client.handshakes import MODERN_ERRORS, NotModernError
 from agenthub.adapters.outbound.mcp_client.http_answers import HttpStatusError
 from agenthub.domain.entities.endpoints import Endpoint, HttpKind, HttpTransport
 from agenthub.domain.exceptions import (
@@ -49,6 +49,18 @@ def speaks_otherwise(error: Exception) -> bool:
     if isinstance(error, UpstreamError):
         return not isinstance(error, TransportError | BodyTooLargeError)
     return isinstance(error, RpcError | NotModernError)
+
+
+def more_telling(refusal: NotModernError, legacy: HubError | RpcError) -> Exception:
+    """Of the failures in both eras, choose the one to report.
+
+    A server that refuses the legacy era as a modern one does, or is silent in it, was nearer to
+    an answer before.
+    """
+    before = refusal.__cause__ if isinstance(refusal.__cause__, HubError) else refusal
+    if isinstance(legacy, RpcError):
+        return before if legacy.code in MODERN_ERRORS else legacy
+    return before if isinstance(legacy, TimedOutError) else legacy
 
 
 def casts_doubt(error: HubError) -> bool:

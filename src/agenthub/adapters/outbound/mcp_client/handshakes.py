@@ -124,13 +124,18 @@ def modern_hello(result: bytes) -> Hello:
 
 
 def common_version(offered: tuple[str, ...]) -> str:
-    """Choose the newest modern version that both sides speak. Raises UpstreamError for none."""
+    """Choose the newest modern version that both sides speak.
+
+    Raises NotModernError when only legacy ones are common, UpstreamError for none at all.
+    """
     for mine in MODERN_VERSIONS:
         if mine in offered:
             return mine
+    spoken = ", ".join(offered[:8]) or "no version"
+    if any(one in LEGACY_VERSIONS for one in offered):
+        raise NotModernError(f"The server speaks {spoken}.")
     raise UpstreamError(
-        f"The server speaks {', '.join(offered[:8]) or 'no version'}; the hub speaks"
-        f" {', '.join(MODERN_VERSIONS)}.",
+        f"The server speaks {spoken}; the hub speaks {', '.join(MODERN_VERSIONS)}.",
         code="server_version",
     )
 

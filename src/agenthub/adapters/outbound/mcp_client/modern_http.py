@@ -40,8 +40,8 @@ from agenthub.adapters.outbound.mcp_client.messages import (
     text_bytes,
 )
 from agenthub.domain.entities.endpoints import Endpoint, Era, HttpTransport
-from agenthub.domain.exceptions import RpcError
-from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse
+from agenthub.domain.exceptions import HubError, RpcError, TimedOutError, UpstreamError
+from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse, TransportError
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
 _log = logging.getLogger(__name__)
@@ -80,23 +80,23 @@ class ModernHttpChannel(Channel):
         self._speak(MODERN_VERSIONS[0])
 
     async def discover(self, *, timeout_s: float) -> Hello:
-        """Ask for the server's versions and capabilities, in the newest version both speak."""
+        """Ask for the server's versions and capabilities, in the newest version both speak.
+
+        Raises NotModernError for whatever a server of the modern era would not do.
+        Source: MCP 2026-07-28, basic/lifecycle: only an answer of that era proves that era.
+        """
         try:
-            result = await self._discover(timeout_s)
+            self.hello = await self._introduced(timeout_s)
         except RpcError as error:
-            if error.code not in MODERN_ERRORS:
-                raise NotModernError(
-                    f"The server {self._server!r} does not know server/discover: {error.message}"
-                ) from error
-            if error.code != UNSUPPORTED_VERSION:
+            if error.code in MODERN_ERRORS:
                 raise
-            self._speak(common_version(supported_versions(error)))
-            result = await self._discover(timeout_s)
-        except HttpStatusError as error:
-            if error.status in (502, 504):
+            raise NotModernError(
+                f"The server {self._server!r} does not know server/discover: {error.message}"
+            ) from error
+        except (UpstreamError, TimedOutError) as error:
+            if _proves_nothing(error):
                 raise
             raise NotModernError(error.message) from error
-        self.hello = modern_hello(result)
         self._speak(self.hello.protocol_version)
         return self.hello
 
@@ -182,6 +182,15 @@ class ModernHttpChannel(Channel):
             "MCP-Protocol-Version": version,
         }
 
+    async def _introduced(self, timeout_s: float) -> Hello:
+        try:
+            return modern_hello(await self._discover(timeout_s))
+        except RpcError as error:
+            if error.code != UNSUPPORTED_VERSION:
+                raise
+            self._speak(common_version(supported_versions(error)))
+            return modern_hello(await self._discover(timeout_s))
+
     async def _discover(self, timeout_s: float) -> bytes:
         return await self.request("server/discover", {}, meta={}, caller=None, timeout_s=timeout_s)
 
@@ -206,6 +215,15 @@ class ModernHttpChannel(Channel):
     def _hear(self, message: Notification) -> None:
         params = {k: v for k, v in message.params.items() if k != "_meta"}
         self._inbox.notification(message.method, params)
+
+
+def _proves_nothing(error: HubError) -> bool:
+    """Say whether a failed discovery tells nothing of the era: a broken way to the server, or a
+    server of versions that the hub does not know.
+    """
+    if isinstance(error, HttpStatusError):
+        return error.status in (502, 504)
+    return isinstance(error, TransportError) or error.code == "server_version"
 
 
 def _is_of(message: Notification, key: bytes) -> bool:

@@ -161,6 +161,31 @@ async def test_what_is_wrong_is_told_precisely(
         await hub.client.disconnect(server.id)
 
 
+async def test_the_more_telling_of_two_refusals_is_reported(hub: Hub) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        answer = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        if b"server/discover" not in head:
+            body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32022,"message":"modern only"}}'
+            answer = (
+                b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+            )
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        server = endpoint_at(f"http://127.0.0.1:{port}/mcp")
+        state = await hub.add(server)
+        assert "text/html" in (state.last_error or "")
+        await hub.client.disconnect(server.id)
+
+
 @pytest.mark.slow
 async def test_a_pinned_era_is_the_only_one_spoken(hub: Hub, tmp_path: Path) -> None:
     with http_server(tmp_path, "dual") as upstream:
