@@ -173,6 +173,8 @@ class Connection(Overseer):
         if not self._has_read:
             self._has_read = True
             self.catalogs = {}
+        spoken = {one.era for one in self._lanes}
+        self.catalogs = {era: known for era, known in self.catalogs.items() if era in spoken}
         self.catalogs[lane.era or Era.LEGACY] = lane.shelf.catalog()
         changed = tuple(
             kind
@@ -211,8 +213,15 @@ class Connection(Overseer):
         until = loop.time() + min(READY_WAIT_S, timeout_s)
         for lane in lanes:
             if lane.is_open or await _opens(lane, until - loop.time()):
+                found = self._found_meanwhile(era) if own is None and may_start else None
+                if found is not None and await _opens(found, until - loop.time()):
+                    return found
                 return lane
         raise self._unavailable()
+
+    def _found_meanwhile(self, era: Era) -> Lane | None:
+        """Give the lane of this era that can be had now that the first one knows its own."""
+        return self._lane_of(era) or self._start_second(era)
 
     def _lane_of(self, era: Era) -> Lane | None:
         return next((lane for lane in self._lanes if lane.era is era and not lane.rests), None)
@@ -222,9 +231,9 @@ class Connection(Overseer):
         found = next((lane.era for lane in self._lanes if lane.is_open), None)
         if found is None or found is era or self._has_second or self._group is None:
             return None
-        self._has_second = True
         lane = self._maker.second(self, found)
         if lane is not None:
+            self._has_second = True
             self._lanes.append(lane)
             self._group.create_task(self._run(lane))
         return lane

@@ -81,13 +81,16 @@ class Maker(LaneMaker):
     def __init__(self, channels: dict[Era, EraChannel], *, lazy: bool = False) -> None:
         self.channels = channels
         self.lazy = lazy
+        self.has_second = True
         self.opened: list[Era] = []
+        self.may_open = asyncio.Event()
+        self.may_open.set()
 
     def first(self, overseer: Overseer) -> list[Lane]:
         return [self._lane(overseer, era) for era in ([Era.MODERN] if self.lazy else Era)]
 
     def second(self, overseer: Overseer, found: Era) -> Lane | None:
-        return self._lane(overseer, Era.LEGACY) if self.lazy else None
+        return self._lane(overseer, Era.LEGACY) if self.lazy and self.has_second else None
 
     def _lane(self, overseer: Overseer, era: Era) -> Lane:
         def opener(inbox: Inbox, hint: Era | None) -> AbstractAsyncContextManager[Channel]:
@@ -101,6 +104,7 @@ class Maker(LaneMaker):
     @asynccontextmanager
     async def _open(self, era: Era) -> AsyncIterator[Channel]:
         self.opened.append(era)
+        await self.may_open.wait()
         if era not in self.channels:
             raise NotModernError("It speaks another era.")
         yield self.channels[era]
@@ -171,6 +175,37 @@ async def test_the_second_lane_is_opened_for_its_first_agent_only() -> None:
         assert (await call(connection, Era.LEGACY)).era is Era.LEGACY
         assert (await call(connection, Era.LEGACY)).era is Era.LEGACY
         assert maker.opened == [Era.MODERN, Era.LEGACY]
+
+
+async def test_a_first_agent_that_comes_before_the_era_is_found_gets_its_own_lane() -> None:
+    maker = Maker(both(), lazy=True)
+    maker.may_open.clear()
+    async with kept(maker) as connection, asyncio.TaskGroup() as group:
+        early = [group.create_task(call(connection, Era.LEGACY)) for _ in range(2)]
+        await eventually(lambda: maker.opened)
+        maker.may_open.set()
+        assert [(await soon(one)).era for one in early] == [Era.LEGACY, Era.LEGACY]
+        assert maker.opened == [Era.MODERN, Era.LEGACY]
+
+
+async def test_a_second_lane_that_was_not_to_be_had_may_be_later() -> None:
+    maker = Maker(both(), lazy=True)
+    maker.has_second = False
+    async with ready(maker) as connection:
+        assert (await call(connection, Era.LEGACY)).era is Era.MODERN
+        maker.has_second = True
+        assert (await call(connection, Era.LEGACY)).era is Era.LEGACY
+
+
+async def test_a_catalogue_of_an_era_no_longer_spoken_is_dropped() -> None:
+    maker = Maker(both(), lazy=True)
+    async with ready(maker) as connection:
+        assert connection.catalog(Era.MODERN).counts()["tools"] == 1
+        maker.channels[Era.MODERN].gone.set()
+        maker.channels[Era.MODERN] = EraChannel(Era.LEGACY, [])
+        await eventually(lambda: connection.state.eras == (Era.LEGACY,))
+        await eventually(lambda: connection.state.status is ConnectionStatus.READY)
+        assert connection.catalog(Era.MODERN).counts()["tools"] == 0
 
 
 async def test_a_second_lane_that_cannot_be_had_leaves_the_first() -> None:
