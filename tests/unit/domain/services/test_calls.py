@@ -5,9 +5,15 @@ from typing import Any
 import pytest
 
 from agenthub.domain.entities.catalog.listing import ItemKind
-from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.endpoints import ConnectionStatus, EndpointState, Era
 from agenthub.domain.entities.identity import OWNER, Scope
-from agenthub.domain.exceptions import DeniedError, NotFoundError, RpcError, UpstreamError
+from agenthub.domain.exceptions import (
+    DeniedError,
+    NotFoundError,
+    RpcError,
+    UnavailableError,
+    UpstreamError,
+)
 from agenthub.domain.ports.outbound.mcp_client import (
     Answer,
     Caller,
@@ -122,6 +128,28 @@ async def test_a_target_that_was_found_before_is_not_looked_up_again(house: Hous
     outcome = await house.calls.carry(nothing, errand, Agent(Era.MODERN), target)
     assert outcome.target is target
     assert house.client.requests[0][1].params["name"] == b'"add"'
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (ConnectionStatus.CONNECTING, "server_starting"),
+        (ConnectionStatus.UNREACHABLE, "server_unreachable"),
+    ],
+)
+async def test_a_name_of_a_server_that_is_not_there_is_not_called_unknown(
+    house: House, status: ConnectionStatus, code: str
+) -> None:
+    house.client.become(house.endpoint.id, EndpointState(status=status, last_error="it crashed"))
+    with pytest.raises(UnavailableError) as caught:
+        await house.calls.carry(
+            house.view, Errand(Deed.CALL_TOOL, "calc__other", {}), Agent(Era.MODERN)
+        )
+    assert caught.value.code == code
+    with pytest.raises(NotFoundError):
+        await house.calls.carry(
+            house.view, Errand(Deed.CALL_TOOL, "nobody__other", {}), Agent(Era.MODERN)
+        )
 
 
 @pytest.mark.parametrize("deed", list(Deed))
