@@ -21,12 +21,12 @@ def test_a_given_owner_token_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_folder_is_held_by_one_hub_at_a_time(tmp_path: Path) -> None:
     data_folder.write_address(tmp_path, "http://127.0.0.1:7777")
-    with data_folder.locked(tmp_path):
-        with (
-            pytest.raises(data_folder.FolderInUseError, match="7777"),
-            data_folder.locked(tmp_path),
-        ):
-            pass
+    with (
+        data_folder.locked(tmp_path),
+        pytest.raises(data_folder.FolderInUseError, match="7777"),
+        data_folder.locked(tmp_path),
+    ):
+        pass
     with data_folder.locked(tmp_path):
         pass
 
