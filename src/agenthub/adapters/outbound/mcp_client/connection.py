@@ -208,7 +208,7 @@ class Connection(Overseer):
         own = self._lane_of(era)
         if own is None and may_start:
             own = self._start_second(era)
-        lanes = sorted(self._lanes, key=lambda one: (one is not own, not one.is_open))
+        lanes = sorted(self._lanes, key=lambda one: (one.falters, one is not own, not one.is_open))
         loop = asyncio.get_running_loop()
         until = loop.time() + min(READY_WAIT_S, timeout_s)
         for lane in lanes:

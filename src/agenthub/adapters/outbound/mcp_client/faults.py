@@ -46,6 +46,8 @@ def is_unauthorized(error: Exception | None) -> bool:
 
 def speaks_otherwise(error: Exception) -> bool:
     """Say whether a server is there and answered, but not in the era it was addressed in."""
+    if isinstance(error, HttpStatusError):
+        return error.status < 500
     if isinstance(error, UpstreamError):
         return not isinstance(error, TransportError | BodyTooLargeError)
     return isinstance(error, RpcError | NotModernError)

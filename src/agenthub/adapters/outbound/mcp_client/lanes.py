@@ -119,6 +119,11 @@ class Lane(Inbox):
         return self._spell is not None and self._spell.channel.fault is None
 
     @property
+    def falters(self) -> bool:
+        """It failed so often in a row that waiting for it is in vain where another serves."""
+        return not self.is_open and self._failures >= TRIES_BESIDE_A_SIBLING
+
+    @property
     def retry_in_s(self) -> float | None:
         """How long until the next attempt, None when none is waited for."""
         if self._retry_at is None:
@@ -214,6 +219,7 @@ class Lane(Inbox):
     async def _once(self) -> Exception:
         """Connect and serve until it is over; say why it is."""
         lost: Exception | None = None
+        self._poke.clear()
         try:
             async with self._plan.open(self, self._hint) as channel:
                 lost = await self._live(channel)
@@ -245,6 +251,7 @@ class Lane(Inbox):
             faults = [e.fault for e in group_error.exceptions if isinstance(e, _LostError)]
         finally:
             self._spell = None
+            self._poke.clear()
             self._ears.give_up()
             if not spell.over.is_set():
                 self._leases.end()
@@ -256,12 +263,11 @@ class Lane(Inbox):
         return lost
 
     async def _rest(self, fault: Exception) -> None:
-        """Wait before the next attempt; for ever, where another lane serves as well."""
+        """Wait before the next attempt; for ever, where the era is refused and another serves."""
         self._failures += 1
-        tries_are_over = self._failures >= TRIES_BESIDE_A_SIBLING or speaks_otherwise(fault)
-        self.rests = tries_are_over and self._overseer.may_rest(self)
+        is_refused = self.hello is None and speaks_otherwise(fault)
+        self.rests = is_refused and self._overseer.may_rest(self)
         pause_s = self._back_off(self._failures)
-        self._poke.clear()
         self._retry_at = None if self.rests else self._world.clock.monotonic() + pause_s
         self._become(Phase.DOWN, fault)
         self.settled.set()

@@ -10,6 +10,7 @@ import pytest
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
 from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
+from agenthub.adapters.outbound.mcp_client.http_answers import HttpStatusError
 from agenthub.adapters.outbound.mcp_client.lanes import Lane, Overseer
 from agenthub.adapters.outbound.mcp_client.plans import LanePlan, Phase, Surroundings
 from agenthub.adapters.outbound.mcp_client.reading import Reader, Shelf
@@ -169,6 +170,8 @@ class Bench:
         self.watcher = Watcher()
         self.coming: list[PlayedChannel | Exception] = []
         self.attempts: list[Era | None] = []
+        self.may_open = asyncio.Event()
+        self.may_open.set()
         self.opened = 0
         self.closed = 0
         plan = LanePlan(
@@ -184,6 +187,7 @@ class Bench:
     @asynccontextmanager
     async def _open(self, inbox: Inbox, era: Era | None) -> AsyncIterator[Channel]:
         self.attempts.append(era)
+        await self.may_open.wait()
         coming = self.coming.pop(0) if self.coming else UnavailableError("nobody there")
         if isinstance(coming, Exception):
             raise coming
@@ -349,6 +353,44 @@ async def test_a_lane_that_is_not_spoken_rests_beside_one_that_serves() -> None:
         with pytest.raises(UnavailableError):
             await bench.call()
         lane.poke()
+        await bench.becomes(Phase.READY)
+
+
+@pytest.mark.parametrize(
+    "fault", [UnavailableError("HTTP 503"), HttpStatusError("HTTP 500", status=500)]
+)
+async def test_a_lane_that_fails_but_is_not_refused_keeps_trying_beside_one_that_serves(
+    fault: Exception,
+) -> None:
+    bench = Bench()
+    bench.watcher.sibling_serves = True
+    async with bench.running(*[fault] * 4, PlayedChannel()) as lane:
+        for _ in range(4):
+            await bench.pauses.let_go()
+            assert not lane.rests
+        await bench.becomes(Phase.READY)
+
+
+async def test_a_lane_that_served_once_never_rests() -> None:
+    bench = Bench()
+    bench.watcher.sibling_serves = True
+    first = PlayedChannel()
+    async with bench.running(first, RpcError(-32022, "no"), PlayedChannel()):
+        await bench.becomes(Phase.READY)
+        first.lose()
+        await bench.pauses.let_go()
+        await bench.pauses.let_go()
+        await bench.becomes(Phase.READY)
+    assert bench.opened == 2
+
+
+async def test_a_poke_during_an_attempt_is_not_lost() -> None:
+    bench = Bench()
+    bench.may_open.clear()
+    async with bench.running(UnavailableError("not yet"), PlayedChannel()) as lane:
+        await eventually(lambda: bench.attempts)
+        lane.poke()
+        bench.may_open.set()
         await bench.becomes(Phase.READY)
 
 
