@@ -329,12 +329,14 @@ async def test_many_calls_at_once_are_not_crossed(hub: Hub) -> None:
 async def test_a_server_that_asks_ambiguously_is_served_one_agent_at_a_time(hub: Hub) -> None:
     server = raw("legacy")
     await hub.add(server)
+    first = FakeCaller("first")
+    first.held.clear()
     async with asyncio.TaskGroup() as group:
-        busy = group.create_task(fault_of(hub, server, "hang", timeout_s=0.5))
-        await asyncio.sleep(0)
+        group.create_task(hub.call(server, "ask", first))
+        await first.asking.wait()
         refused = await hub.call(server, "ask", FakeCaller("other"))
         assert json.loads(refused.result)["refused"]
-        await busy
+        first.held.set()
     callers = [FakeCaller(f"agent-{number}") for number in range(5)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(hub.call(server, "ask", caller)) for caller in callers]
