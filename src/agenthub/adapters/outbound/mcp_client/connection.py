@@ -4,6 +4,9 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -46,6 +49,14 @@ class LaneMaker(ABC):
         """
 
 
+@dataclass(slots=True, eq=False)
+class _Gate:
+    """Of one resource that is about to be watched, or no longer."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
 class Connection(Overseer):
     """A resident: entering begins to connect, leaving closes all lanes. One endpoint's faults
     stay within.
@@ -72,6 +83,7 @@ class Connection(Overseer):
         self._has_read = False
         self._watches: Counter[str] = Counter()
         self._watching: dict[str, Lane] = {}
+        self._gates: dict[str, _Gate] = {}
         self._is_over = False
         self._group: asyncio.TaskGroup | None = None
         self._state = EndpointState(status=ConnectionStatus.CONNECTING, since=clock.now())
@@ -113,15 +125,16 @@ class Connection(Overseer):
 
     async def request(self, request: UpstreamRequest, caller: Caller) -> Answer:
         """Send it over the lane that fits the caller; see `McpClient.request`."""
+        until = asyncio.get_running_loop().time() + request.timeout_s
         lane = await self._lane_for(caller.era, request.timeout_s)
         try:
-            raw = await self._send(lane, request, caller)
+            raw = await self._send(lane, request, caller, until)
         except RpcError as error:
             if error.code != UNSUPPORTED_VERSION:
                 raise
             lane.restart()
-            await lane.wait_open(request.timeout_s)
-            raw = await self._send_again(lane, request, caller)
+            await lane.wait_open(until - asyncio.get_running_loop().time())
+            raw = await self._send_again(lane, request, caller, until)
         era = lane.era or Era.LEGACY
         result, needed = tidy_result(raw, era, self.endpoint.name)
         return Answer(result, era, needed)
@@ -134,27 +147,43 @@ class Connection(Overseer):
 
     async def watch(self, uri: str) -> None:
         """Count a watch; the first has the server report. Raises the faults of a request."""
-        self._watches[uri] += 1
-        if self._watches[uri] > 1:
-            return
-        try:
-            lane = await self._lane_for(Era.LEGACY, READY_WAIT_S, may_start=False)
+        async with self._deciding(uri):
+            self._watches[uri] += 1
+            if uri in self._watching:
+                return
+            try:
+                lane = await self._lane_for(Era.LEGACY, READY_WAIT_S, may_start=False)
+                await lane.watch(uri)
+            except BaseException:
+                del self._watches[uri]
+                raise
             self._watching[uri] = lane
-            await lane.watch(uri)
-        except BaseException:
-            self._watches[uri] -= 1
-            self._watching.pop(uri, None)
-            raise
 
     async def unwatch(self, uri: str) -> None:
         """End one watch; the last has the server stop reporting."""
-        if self._watches[uri] > 1:
-            self._watches[uri] -= 1
+        self._watches[uri] -= 1
+        if self._watches[uri] > 0:
             return
-        del self._watches[uri]
-        lane = self._watching.pop(uri, None)
-        if lane is not None:
-            await lane.unwatch(uri)
+        async with self._deciding(uri):
+            if self._watches[uri] > 0:
+                return
+            del self._watches[uri]
+            lane = self._watching.pop(uri, None)
+            if lane is not None:
+                await lane.unwatch(uri)
+
+    @asynccontextmanager
+    async def _deciding(self, uri: str) -> AsyncGenerator[None]:
+        """One at a time has the server begin or end to report this resource."""
+        gate = self._gates.setdefault(uri, _Gate())
+        gate.users += 1
+        try:
+            async with gate.lock:
+                yield
+        finally:
+            gate.users -= 1
+            if gate.users == 0:
+                del self._gates[uri]
 
     def on_phase(self, lane: Lane) -> None:
         state = self._joint_state()
@@ -238,15 +267,19 @@ class Connection(Overseer):
             self._group.create_task(self._run(lane))
         return lane
 
-    async def _send(self, lane: Lane, request: UpstreamRequest, caller: Caller) -> bytes:
+    async def _send(
+        self, lane: Lane, request: UpstreamRequest, caller: Caller, until: float
+    ) -> bytes:
         headers = None
         if request.method == "tools/call" and lane.era is Era.MODERN:
             headers = _headers(lane.shelf, request)
-        return await lane.request(request, caller, headers)
+        return await lane.request(request, caller, headers, until=until)
 
-    async def _send_again(self, lane: Lane, request: UpstreamRequest, caller: Caller) -> bytes:
+    async def _send_again(
+        self, lane: Lane, request: UpstreamRequest, caller: Caller, until: float
+    ) -> bytes:
         try:
-            return await self._send(lane, request, caller)
+            return await self._send(lane, request, caller, until)
         except RpcError as error:
             if error.code != UNSUPPORTED_VERSION:
                 raise

@@ -5,7 +5,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
 from agenthub.adapters.outbound.mcp_client.faults import casts_doubt, is_certain, speaks_otherwise
@@ -27,8 +26,6 @@ from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject, Upstrea
 
 _log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
 CALM_S = 60.0
 """A connection that lived so long starts the pauses anew."""
 
@@ -109,7 +106,7 @@ class Lane(Inbox):
         self._ears = Ears(
             server=plan.server,
             pause=world.pause,
-            back_off=self._back_off,
+            back_off=world.back_off,
             read=self._read,
             on_resource=lambda uri: overseer.on_resource(self, uri),
         )
@@ -146,27 +143,37 @@ class Lane(Inbox):
         request: UpstreamRequest,
         caller: Caller,
         header_params: dict[str, str] | None = None,
+        *,
+        until: float | None = None,
     ) -> bytes:
-        """Send a request, as `Channel.request`; waits a little for a connection in the making."""
+        """Send a request, as `Channel.request`; waits a little for a connection in the making.
+
+        All that comes before the answer must be over at `until`, by the loop's clock.
+        """
+        now = asyncio.get_running_loop().time
+        if until is None:
+            until = now() + request.timeout_s
         spell = self._spell
         if spell is None or spell.channel.fault is not None:
-            spell = await self._opened(request.timeout_s)
+            spell = await self._opened(until - now())
         channel = spell.channel
         if caller.log_level is not None and channel.era is Era.LEGACY:
-            await spell.level.lower(channel, caller.log_level)
-        send = partial(
-            channel.request,
-            request.method,
-            request.params,
-            meta=request.meta,
-            caller=caller,
-            timeout_s=request.timeout_s,
-            header_params=header_params,
-        )
+            await spell.level.lower(channel, caller.log_level, until - now())
+
+        async def send() -> bytes:
+            return await channel.request(
+                request.method,
+                request.params,
+                meta=request.meta,
+                caller=caller,
+                timeout_s=max(0.0, round(until - now(), 2)),
+                header_params=header_params,
+            )
+
         if not self._is_ambiguous and not channel.unattributed:
             return await self._sent(send)
         self._is_ambiguous = True
-        async with self._turns.turn(caller.client, request.timeout_s):
+        async with self._turns.turn(caller.client, until - now()):
             return await self._sent(send)
 
     async def wait_open(self, timeout_s: float) -> None:
@@ -267,7 +274,7 @@ class Lane(Inbox):
         self._failures += 1
         is_refused = self.hello is None and speaks_otherwise(fault)
         self.rests = is_refused and self._overseer.may_rest(self)
-        pause_s = self._back_off(self._failures)
+        pause_s = self._world.back_off(self._failures)
         self._retry_at = None if self.rests else self._world.clock.monotonic() + pause_s
         self._become(Phase.DOWN, fault)
         self.settled.set()
@@ -302,7 +309,7 @@ class Lane(Inbox):
                 if self._plan.reopens:
                     raise _LostError(fault)
                 tries += 1
-                pause_s = self._back_off(tries)
+                pause_s = self._world.back_off(tries)
                 self._poke.clear()
                 self._retry_at = self._world.clock.monotonic() + pause_s
                 self._become(Phase.DOWN, fault)
@@ -358,10 +365,6 @@ class Lane(Inbox):
                 raise self.unavailable()
             await pause(left_s, self._news)
         return spell
-
-    def _back_off(self, failures: int) -> float:
-        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 16))
-        return longest * (1 + self._world.chance.share()) / 2
 
     def _become(self, phase: Phase, fault: Exception | None) -> None:
         if phase is not self.phase or str(fault) != str(self.fault):

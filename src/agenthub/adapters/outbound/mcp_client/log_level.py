@@ -18,7 +18,7 @@ class LogLevel:
     def __init__(self) -> None:
         self._rank = len(LEVELS)
 
-    async def lower(self, channel: Channel, level: str) -> None:
+    async def lower(self, channel: Channel, level: str, within_s: float) -> None:
         """See to it that messages of this level come. A server that refuses keeps its own."""
         rank = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         if rank >= self._rank or "logging" not in channel.hello.capabilities:
@@ -30,7 +30,7 @@ class LogLevel:
                 {"level": text_bytes(level)},
                 meta={},
                 caller=None,
-                timeout_s=TIMEOUT_S,
+                timeout_s=max(0.0, min(TIMEOUT_S, within_s)),
             )
         except (HubError, RpcError) as error:
             _log.debug("log level refused", extra={"why": str(error)})

@@ -11,6 +11,9 @@ from agenthub.adapters.outbound.mcp_client.reading import Reader
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
 Pause = Callable[[float, asyncio.Event], Awaitable[None]]
 """Waits so many seconds, or until the event is set."""
 
@@ -44,6 +47,11 @@ class Surroundings:
     clock: Clock
     chance: Chance
     pause: Pause
+
+    def back_off(self, failures: int) -> float:
+        """Choose how long to wait after so many failures in a row."""
+        longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 16))
+        return longest * (1 + self.chance.share()) / 2
 
 
 async def pause(seconds: float, wake: asyncio.Event) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -41,6 +41,9 @@ class EraChannel(Channel):
         self.result = {"era": era.value}
         self.headers: list[dict[str, str] | None] = []
         self.watched: list[str] = []
+        self.watch_faults: list[Exception] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.gone = asyncio.Event()
 
     async def request(
@@ -57,6 +60,9 @@ class EraChannel(Channel):
             return json.dumps({"tools": self.tools}).encode()
         if method.startswith("resources/") and method.endswith("subscribe"):
             self.watched.append(f"{method} {params['uri'].decode()}")
+            await self.may_answer.wait()
+            if self.watch_faults:
+                raise self.watch_faults.pop(0)
             return b"{}"
         if method != "tools/call":
             raise RpcError(-32601, "Method not found")
@@ -287,6 +293,31 @@ async def test_watches_are_counted() -> None:
         assert maker.channels[Era.LEGACY].watched == ['resources/subscribe "x://1"']
         await connection.unwatch("x://1")
         assert maker.channels[Era.LEGACY].watched[1:] == ['resources/unsubscribe "x://1"']
+
+
+async def test_a_second_watch_shares_the_fate_of_the_server_s_own_answer() -> None:
+    maker = Maker(both())
+    channel = maker.channels[Era.LEGACY]
+    channel.may_answer.clear()
+    channel.watch_faults = [RpcError(-32603, "no"), RpcError(-32603, "no")]
+    async with ready(maker) as connection, asyncio.TaskGroup() as group:
+        watching = [group.create_task(refusal(connection.watch("x://1"))) for _ in range(3)]
+        await eventually(lambda: channel.watched)
+        channel.may_answer.set()
+        refused = [await soon(one) for one in watching]
+        assert [fault is not None for fault in refused] == [True, True, False]
+        assert len(channel.watched) == 3
+        await connection.unwatch("x://1")
+        assert not connection._watches
+        assert not connection._gates
+
+
+async def refusal(work: Awaitable[None]) -> RpcError | None:
+    try:
+        await work
+    except RpcError as error:
+        return error
+    return None
 
 
 async def test_a_server_that_is_back_is_asked_again_what_it_speaks() -> None:

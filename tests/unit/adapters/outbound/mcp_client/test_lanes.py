@@ -73,6 +73,7 @@ class PlayedChannel(Channel):
         self.answers: dict[str, bytes | Exception] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.asked: list[tuple[str, RawObject]] = []
+        self.granted: list[float] = []
         self.running = 0
         self.most_running = 0
         self.listening: list[frozenset[str]] = []
@@ -112,6 +113,7 @@ class PlayedChannel(Channel):
         header_params: dict[str, str] | None = None,
     ) -> bytes:
         self.asked.append((method, params))
+        self.granted.append(timeout_s)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -309,6 +311,20 @@ async def test_a_request_waits_no_longer_than_its_own_time() -> None:
         await eventually(lambda: bench.pauses.open)
         with pytest.raises(UnavailableError):
             await bench.call(timeout_s=0.6)
+
+
+async def test_all_that_a_request_waits_for_is_of_the_same_time() -> None:
+    bench = Bench()
+    channel = PlayedChannel()
+    request = UpstreamRequest(method="tools/call", params={}, timeout_s=30)
+    caller = FakeCaller(log_level=None)
+    async with bench.running(channel) as lane:
+        await bench.becomes(Phase.READY)
+        until = asyncio.get_running_loop().time() + 3
+        await lane.request(request, caller, until=until)
+        channel.refused_questions = 1
+        await lane.request(request, caller, until=until)
+        assert all(granted <= 3 for granted in channel.granted[-2:])
 
 
 async def test_requests_under_way_fail_when_the_lane_ends() -> None:
