@@ -17,20 +17,18 @@ from agenthub.adapters.outbound.mcp_client.channel import Channel, Inbox
 from agenthub.adapters.outbound.mcp_client.dispatcher import hand_on, timed_out
 from agenthub.adapters.outbound.mcp_client.ghosts import Ghosts
 from agenthub.adapters.outbound.mcp_client.http_answers import (
-    EVENT_STREAM,
     MessageReader,
     is_reply,
-    media_type,
     no_reply,
 )
 from agenthub.adapters.outbound.mcp_client.legacy_session import (
     DEFAULT_RETRY_S,
-    MAX_RETRY_S,
     Session,
     SessionDesk,
     SessionLostError,
     retry_s,
 )
+from agenthub.adapters.outbound.mcp_client.legacy_strays import Strays
 from agenthub.adapters.outbound.mcp_client.messages import (
     Failure,
     Incoming,
@@ -42,7 +40,7 @@ from agenthub.adapters.outbound.mcp_client.messages import (
 )
 from agenthub.adapters.outbound.mcp_client.questions import Asker, Questions
 from agenthub.domain.entities.endpoints import Endpoint, Era
-from agenthub.domain.exceptions import HubError, RpcError, TimedOutError
+from agenthub.domain.exceptions import HubError, RpcError, UnavailableError
 from agenthub.domain.ports.outbound.http import HttpClient, HttpResponse, TransportError
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
 
@@ -92,6 +90,7 @@ class LegacyHttpChannel(Channel):
         self._log_level: bytes | None = None
         self._questions = Questions(send=self._send, server_name=desk.server)
         self._closed = asyncio.Event()
+        self._is_over = False
         self._group = asyncio.TaskGroup()
         self._stray: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[Session | HubError | RpcError] | None = None
@@ -110,6 +109,7 @@ class LegacyHttpChannel(Channel):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = True
         for task in (self._stray, self._renewal):
             if task is not None:
                 task.cancel()
@@ -296,16 +296,18 @@ class LegacyHttpChannel(Channel):
     async def _renewed(self, stale: Session) -> Session:
         """Give the session after `stale`; of many that lost it, one begins the new one."""
         renewal = self._begin_renewal(stale)
-        if renewal is None:
-            return self._session
-        outcome = await asyncio.shield(renewal)
+        if renewal is not None:
+            await asyncio.wait([renewal])
+        if self._is_over:
+            raise UnavailableError(f"The connection to {self._desk.server!r} was closed.")
+        outcome = self._session if renewal is None else renewal.result()
         if not isinstance(outcome, Session):
             raise outcome
         return outcome
 
     def _begin_renewal(self, stale: Session) -> asyncio.Task[Session | HubError | RpcError] | None:
-        """Give the task that replaces `stale`; None when that has been done."""
-        if self._session is not stale:
+        """Give the task that replaces `stale`; None when that has been done, or is too late."""
+        if self._session is not stale or self._is_over:
             return None
         if self._renewal is None:
             self._renewal = self._group.create_task(self._renew())
@@ -324,9 +326,7 @@ class LegacyHttpChannel(Channel):
         self.hello = session.hello
         self._follow_strays()
         self._group.create_task(self._repeat(session))
-        for name in _LISTS:
-            if name in session.hello.capabilities:
-                self._inbox.notification(f"notifications/{name}/list_changed", {})
+        self._doubt_lists(session)
         return session
 
     async def _repeat(self, session: Session) -> None:
@@ -348,46 +348,21 @@ class LegacyHttpChannel(Channel):
     def _follow_strays(self) -> None:
         if self._stray is not None:
             self._stray.cancel()
-        self._stray = self._group.create_task(self._strays(self._session))
+        self._stray = self._group.create_task(self._follow(self._session))
 
-    async def _strays(self, session: Session) -> None:
-        """Keep the GET stream, for what belongs to no request, while the server offers it."""
-        last: str | None = None
-        pause_s = DEFAULT_RETRY_S
-        while True:
-            begun = asyncio.get_running_loop().time()
-            try:
-                reader = await self._strays_once(session, last)
-            except Exception as error:  # noqa: BLE001 (a stream of strays must not end the session)
-                why = f"{type(error).__name__}: {error}"
-                _log.debug("stream broke", extra={"server": self._desk.server, "why": why})
-                reader = None
-            else:
-                if reader is None:
-                    return
-            if asyncio.get_running_loop().time() - begun > MAX_RETRY_S:
-                pause_s = DEFAULT_RETRY_S
-            if reader is not None:
-                last = reader.parser.last_event_id
-            await asyncio.sleep(pause_s if reader is None else retry_s(reader, pause_s))
-            pause_s = min(MAX_RETRY_S, 2 * pause_s)
+    async def _follow(self, session: Session) -> None:
+        strays = Strays(
+            self._desk,
+            self._http,
+            lambda message: self._take(message, None),
+            lambda: self._doubt_lists(session),
+        )
+        try:
+            await strays.follow(session)
+        except SessionLostError:
+            self._begin_renewal(session)
 
-    async def _strays_once(self, session: Session, last: str | None) -> MessageReader | None:
-        """Read one GET stream to its end; None when the server offers none."""
-        async with self._http.request(
-            "GET",
-            self._desk.url,
-            headers=session.stream_headers(last),
-            timeout_s=None,
-        ) as response:
-            if response.status >= 500 or response.status == 429:
-                raise await self._desk.refusal(session, response, b"")
-            if response.status >= 300 or media_type(response.headers) != EVENT_STREAM:
-                return None
-            reader = MessageReader(response, self._desk.server, b"", last_event_id=last)
-            try:
-                while (message := await reader.next()) is not None:
-                    await self._take(message, None)
-            except (TransportError, TimedOutError):
-                pass  # it is taken up again where it broke
-            return reader
+    def _doubt_lists(self, session: Session) -> None:
+        for name in _LISTS:
+            if name in session.hello.capabilities:
+                self._inbox.notification(f"notifications/{name}/list_changed", {})

@@ -419,6 +419,31 @@ async def test_a_session_lost_again_at_once_is_an_error() -> None:
         assert server.sessions == 2
 
 
+async def test_a_session_lost_after_the_channel_was_left_is_not_renewed() -> None:
+    async def answer(peer: Peer, got: Got) -> None:
+        taken.set()
+        await server.deleted.wait()
+        await peer.respond(status="404 Not Found")
+
+    server = FakeServer()
+    server.answer = answer
+    taken = asyncio.Event()
+    async with (
+        asyncio.timeout(WAIT_S),
+        serving(each(server)) as served,
+        AiohttpClient(allow_private=True) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        async with open_legacy_http(http, endpoint_at(served.url), FakeInbox()) as channel:
+            call = Running(
+                group, channel.request("tools/call", {}, meta={}, caller=None, timeout_s=WAIT_S)
+            )
+            await taken.wait()
+        with pytest.raises(UnavailableError):
+            await call
+        assert server.sessions == 1
+
+
 async def test_an_unknown_method_is_no_lost_session() -> None:
     async def answer(peer: Peer, got: Got) -> None:
         error = {"code": -32601, "message": "no"}
@@ -455,6 +480,57 @@ async def test_strays_are_heard_and_their_stream_is_taken_up_again() -> None:
             await it.inbox.news.wait()
         assert [params["uri"] for _, params in it.inbox.heard] == [b'"file:///1"', b'"file:///2"']
         assert seen == [None, "s1"]
+
+
+async def test_a_session_found_lost_by_the_stream_of_strays_is_renewed() -> None:
+    async def stream(peer: Peer, got: Got) -> None:
+        await peer.begin_stream()
+        await peer.send(b"id: s1\nretry: 20\ndata:\n\n")
+        if server.sessions == 2:
+            renewed.set()
+            await peer.gone()
+        server.known.clear()
+        peer.writer.close()
+
+    server = FakeServer()
+    server.stream = stream
+    renewed = asyncio.Event()
+    async with bench(server) as it:
+        await renewed.wait()
+        assert it.inbox.heard == [("notifications/tools/list_changed", {})]
+        await it.call()
+        assert server.sessions == 2
+
+
+async def test_a_server_that_knows_no_stream_of_strays_has_not_lost_the_session() -> None:
+    async def stream(peer: Peer, got: Got) -> None:
+        asked.set()
+        await peer.respond(status="404 Not Found")
+
+    server = FakeServer()
+    server.stream = stream
+    asked = asyncio.Event()
+    async with bench(server) as it:
+        await asked.wait()
+        await it.call()
+        assert server.sessions == 1
+
+
+async def test_the_lists_are_in_doubt_after_a_gap_that_cannot_be_taken_up() -> None:
+    async def stream(peer: Peer, got: Got) -> None:
+        seen.append(got)
+        await peer.begin_stream()
+        if len(seen) > 1:
+            await peer.gone()
+        peer.writer.close()
+
+    server = FakeServer()
+    server.stream = stream
+    seen: list[Got] = []
+    async with bench(server) as it:
+        await it.inbox.news.wait()
+        assert it.inbox.heard == [("notifications/tools/list_changed", {})]
+        assert len(seen) == 2
 
 
 @pytest.mark.parametrize(
