@@ -72,6 +72,14 @@ class Channel(ABC):
     async def wait_closed(self) -> None:
         """Return when the connection is lost. Never, for connections that cannot be lost."""
 
+    async def probe(self, *, timeout_s: float) -> None:
+        """Ask whether the server is still there, and still as `hello` says.
+
+        Raises the faults of a request, and NotModernError when it has changed its era.
+        """
+        method = "ping" if self.era is Era.LEGACY else "server/discover"
+        await self.request(method, {}, meta={}, caller=None, timeout_s=timeout_s)
+
     async def listen(self, *, resources: frozenset[str]) -> None:
         """Hear of changed lists and of these resources, until the server ends it (modern era).
 

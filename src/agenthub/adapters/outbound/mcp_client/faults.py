@@ -17,6 +17,9 @@ from agenthub.domain.ports.outbound.http import (
     TransportError,
 )
 
+_LEGACY_REFUSALS = (-32000, -32001, -32600, -32601)
+"""What legacy servers say to a request without session, or before `initialize`."""
+
 _POST_UNKNOWN = (404, 405)
 
 
@@ -72,6 +75,11 @@ def casts_doubt(error: HubError) -> bool:
     if isinstance(error, QuotaError):
         return False
     return isinstance(error, UnavailableError | TimedOutError | TransportError)
+
+
+def denies_era(error: RpcError) -> bool:
+    """Say whether a modern request may have failed because the server is modern no more."""
+    return error.code in _LEGACY_REFUSALS
 
 
 def is_certain(error: HubError) -> bool:

@@ -78,6 +78,11 @@ class Ears:
         self._dirty.update(kinds)
         self._news.set()
 
+    def renew(self) -> None:
+        """The server offers other things than before: read all, and listen for what there is."""
+        self.soil(ItemKind)
+        self._relisten.set()
+
     async def reread(self) -> None:
         """Have all lists read again, and wait for it. Raises nothing, also when it fails."""
         done = asyncio.Event()

@@ -4,15 +4,21 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
-from agenthub.adapters.outbound.mcp_client.faults import casts_doubt, is_certain, speaks_otherwise
+from agenthub.adapters.outbound.mcp_client.faults import (
+    casts_doubt,
+    denies_era,
+    is_certain,
+    speaks_otherwise,
+)
 from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
 from agenthub.adapters.outbound.mcp_client.hearing import Ears
-from agenthub.adapters.outbound.mcp_client.log_level import LogLevel
 from agenthub.adapters.outbound.mcp_client.plans import LanePlan, Phase, Surroundings, pause
 from agenthub.adapters.outbound.mcp_client.reading import Shelf
+from agenthub.adapters.outbound.mcp_client.spells import LostError, Spell
+from agenthub.adapters.outbound.mcp_client.spells import lost as lost_error
+from agenthub.adapters.outbound.mcp_client.spells import until as until_end
 from agenthub.adapters.outbound.mcp_client.turns import LeaseEndedError, Leases, Turns
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
@@ -59,24 +65,6 @@ class Overseer(ABC):
         """Another lane serves, so this one need not be tried again and again."""
 
 
-class _LostError(Exception):
-    """The connection is over; ends the tasks that live with it."""
-
-    def __init__(self, fault: Exception | None) -> None:
-        super().__init__()
-        self.fault = fault
-
-
-@dataclass(slots=True, eq=False)
-class _Spell:
-    """The present connection, and what is known of it only."""
-
-    channel: Channel
-    opened_at: float
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    level: LogLevel = field(default_factory=LogLevel)
-
-
 class Lane(Inbox):
     """Run `run` in one task; everything else may be called from any."""
 
@@ -92,7 +80,7 @@ class Lane(Inbox):
         self._overseer = overseer
         self._world = world
         self._hint = plan.era
-        self._spell: _Spell | None = None
+        self._spell: Spell | None = None
         self._is_over = False
         self._failures = 0
         self._retry_at: float | None = None
@@ -205,11 +193,25 @@ class Lane(Inbox):
         if self._is_over:
             return
         if self._spell is not None and self.phase is Phase.READY:
-            await self._ears.reread()
+            if await self._is_as_before(self._spell.channel):
+                await self._ears.reread()
+                return
+            if not self.is_open:
+                await self._attempted.wait()
+            await self.refresh()
             return
         ended = self._attempted
         self._poke.set()
         await ended.wait()
+
+    async def _is_as_before(self, channel: Channel) -> bool:
+        if self._plan.reopens or channel.era is Era.LEGACY:
+            return True
+        try:
+            await self._probe(channel)
+        except LostError:
+            return False
+        return True
 
     async def watch(self, uri: str) -> None:
         """Have the server report changes of a resource. Raises the faults of a request."""
@@ -241,7 +243,7 @@ class Lane(Inbox):
 
     async def _live(self, channel: Channel) -> Exception:
         """Serve while the connection lives; say why it ended."""
-        spell = self._spell = _Spell(channel, self._world.clock.monotonic())
+        spell = self._spell = Spell(channel, self._world.clock.monotonic())
         self.hello = channel.hello
         self.era = self._hint = channel.era
         self._doubt.clear()
@@ -249,13 +251,13 @@ class Lane(Inbox):
         faults: list[Exception | None] = []
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_until(channel.wait_closed))
-                group.create_task(_until(spell.over.wait))
+                group.create_task(until_end(channel.wait_closed))
+                group.create_task(until_end(spell.over.wait))
                 group.create_task(self._ears.follow(channel, self._ready))
                 group.create_task(self._ears.listen(channel))
                 group.create_task(self._probe_when_doubted(channel))
-        except* _LostError as group_error:
-            faults = [e.fault for e in group_error.exceptions if isinstance(e, _LostError)]
+        except* LostError as group_error:
+            faults = [e.fault for e in group_error.exceptions if isinstance(e, LostError)]
         finally:
             self._spell = None
             self._poke.clear()
@@ -265,7 +267,7 @@ class Lane(Inbox):
         if self._world.clock.monotonic() - spell.opened_at >= CALM_S:
             self._failures = 0
         known = [fault for fault in (channel.fault, *faults) if fault is not None]
-        lost = known[0] if known else _lost(self._plan.server)
+        lost = known[0] if known else lost_error(self._plan.server)
         self._become(Phase.DOWN, lost)
         return lost
 
@@ -307,7 +309,7 @@ class Lane(Inbox):
             tries = 0
             while (fault := await self._probe(channel)) is not None:
                 if self._plan.reopens:
-                    raise _LostError(fault)
+                    raise LostError(fault)
                 tries += 1
                 pause_s = self._world.back_off(tries)
                 self._poke.clear()
@@ -318,14 +320,21 @@ class Lane(Inbox):
             self._trust()
 
     async def _probe(self, channel: Channel) -> HubError | None:
-        method = "ping" if channel.era is Era.LEGACY else "server/discover"
         limit_s = BUSY_PROBE_TIMEOUT_S if self._plan.reopens else PROBE_TIMEOUT_S
         try:
-            await channel.request(method, {}, meta={}, caller=None, timeout_s=limit_s)
+            await channel.probe(timeout_s=limit_s)
+        except NotModernError as error:
+            if self._spell is not None and self._spell.channel is channel:
+                self.restart()
+            raise LostError(error) from error
         except (RpcError, QuotaError):
             return None
         except HubError as error:
             return error
+        if self.hello != channel.hello:
+            self.hello = channel.hello
+            self._ears.renew()
+            self._tell()
         return None
 
     def _suspect(self, fault: HubError) -> None:
@@ -348,7 +357,11 @@ class Lane(Inbox):
         try:
             result = await self._leases.run(send)
         except LeaseEndedError as error:
-            raise _lost(self._plan.server) from error
+            raise lost_error(self._plan.server) from error
+        except RpcError as error:
+            if denies_era(error) and self.era is Era.MODERN and not self._plan.reopens:
+                self._doubt.set()
+            raise
         except HubError as error:
             self._suspect(error)
             raise
@@ -356,7 +369,7 @@ class Lane(Inbox):
             self._trust()
         return result
 
-    async def _opened(self, timeout_s: float) -> _Spell:
+    async def _opened(self, timeout_s: float) -> Spell:
         loop = asyncio.get_running_loop()
         until = loop.time() + min(READY_WAIT_S, timeout_s)
         while (spell := self._spell) is None or spell.channel.fault is not None:
@@ -385,12 +398,3 @@ class Lane(Inbox):
         self._news.set()
         self._news = asyncio.Event()
         self._overseer.on_phase(self)
-
-
-async def _until(end: Callable[[], Awaitable[object]]) -> None:
-    await end()
-    raise _LostError(None)
-
-
-def _lost(server: str) -> UnavailableError:
-    return UnavailableError(f"The connection to {server!r} has ended.", code="server_lost")

@@ -100,6 +100,18 @@ class ModernHttpChannel(Channel):
         self._speak(self.hello.protocol_version)
         return self.hello
 
+    async def probe(self, *, timeout_s: float) -> None:
+        """Discover the server anew. Silence and failures do not mean another era here."""
+        try:
+            await self.discover(timeout_s=timeout_s)
+        except NotModernError as error:
+            cause = error.__cause__
+            if isinstance(cause, TimedOutError) or (
+                isinstance(cause, HttpStatusError) and cause.status >= 500
+            ):
+                raise cause from error
+            raise
+
     async def request(
         self,
         method: str,

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from agenthub.domain.entities.endpoints import (
     HttpKind,
     StdioTransport,
 )
-from agenthub.domain.exceptions import HubError, UnavailableError
+from agenthub.domain.exceptions import HubError, RpcError, UnavailableError
 from agenthub.domain.ports.outbound.mcp_client import UpstreamRequest
 from tests.support.fixture_process import FixtureProcess, fixture_command
 from tests.support.node import REPOSITORY
@@ -183,6 +184,83 @@ async def test_the_more_telling_of_two_refusals_is_reported(hub: Hub) -> None:
         server = endpoint_at(f"http://127.0.0.1:{port}/mcp")
         state = await hub.add(server)
         assert "text/html" in (state.last_error or "")
+        await hub.client.disconnect(server.id)
+
+
+class Shifting:
+    """A bare server over HTTP that speaks `era`, and offers `capabilities` and a tool."""
+
+    def __init__(self) -> None:
+        self.era = Era.MODERN
+        self.capabilities: dict[str, Any] = {"tools": {}}
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = next((h[15:] for h in head.split("\r\n") if h.startswith("content-length:")), "0")
+        body = await reader.readexactly(int(length))
+        status, answer = self._answer(json.loads(body)) if body else ("405 No", None)
+        raw = b"" if answer is None else json.dumps({"jsonrpc": "2.0", **answer}).encode()
+        writer.write(
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(raw)}\r\nConnection: close\r\n\r\n".encode()
+            + raw
+        )
+        await writer.drain()
+        writer.close()
+
+    def _answer(self, message: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+        number, method = message.get("id"), message["method"]
+        if number is None:
+            return "202 Accepted", None
+        is_modern = "io.modelcontextprotocol/protocolVersion" in message.get("params", {}).get(
+            "_meta", {}
+        )
+        if is_modern is not (self.era is Era.MODERN):
+            error = {"code": -32000, "message": "no session"}
+            return "400 Bad Request", {"id": None, "error": error}
+        results: dict[str, dict[str, Any]] = {
+            "server/discover": {"supportedVersions": ["2026-07-28"]},
+            "initialize": {"protocolVersion": "2025-11-25"},
+            "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
+            "resources/read": {"contents": [{"uri": "era://greeting", "text": "Hello."}]},
+        }
+        if method not in results:
+            return "200 OK", {"id": number, "error": {"code": -32601, "message": "unknown"}}
+        return "200 OK", {
+            "id": number,
+            "result": {**results[method], "capabilities": self.capabilities},
+        }
+
+
+async def test_a_server_that_is_modern_no_more_is_noticed_by_a_failed_request(hub: Hub) -> None:
+    shifting = Shifting()
+    async with await asyncio.start_server(shifting.take, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        server = endpoint_at(f"http://127.0.0.1:{port}/mcp")
+        await add(hub, server)
+        assert await echo(hub, server, Era.MODERN) is Era.MODERN
+        shifting.era = Era.LEGACY
+        with pytest.raises(RpcError):
+            await echo(hub, server, Era.MODERN)
+        await eventually(lambda: hub.client.state(server.id).eras == (Era.LEGACY,))
+        assert await echo(hub, server, Era.MODERN) is Era.LEGACY
+        await hub.client.disconnect(server.id)
+
+
+@pytest.mark.parametrize("era", list(Era))
+async def test_a_refresh_learns_what_the_server_has_become(hub: Hub, era: Era) -> None:
+    shifting = Shifting()
+    shifting.capabilities = {"resources": {}}
+    async with await asyncio.start_server(shifting.take, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        server = endpoint_at(f"http://127.0.0.1:{port}/mcp")
+        await add(hub, server)
+        assert hub.client.catalog(server.id, Era.MODERN).counts()["tools"] == 0
+        shifting.era, shifting.capabilities = era, {"tools": {}}
+        await hub.client.refresh(server.id)
+        assert hub.client.state(server.id).eras == (era,)
+        assert hub.client.state(server.id).capabilities == {"tools": {}}
+        assert hub.client.catalog(server.id, Era.MODERN).counts()["tools"] == 1
         await hub.client.disconnect(server.id)
 
 
