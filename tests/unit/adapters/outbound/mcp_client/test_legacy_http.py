@@ -1,15 +1,12 @@
 """A legacy server over streamable HTTP: a session, its streams, its questions and its loss."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
 from agenthub.adapters.outbound.mcp_client.http_answers import HttpStatusError
-from agenthub.adapters.outbound.mcp_client.legacy_http import LegacyHttpChannel, open_legacy_http
+from agenthub.adapters.outbound.mcp_client.legacy_http import open_legacy_http
 from agenthub.adapters.outbound.mcp_client.legacy_session import SessionLostError
 from agenthub.domain.exceptions import (
     QuotaError,
@@ -19,8 +16,7 @@ from agenthub.domain.exceptions import (
     UpstreamError,
 )
 from agenthub.domain.ports.outbound.http import BodyTooLargeError, TransportError
-from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject
-from tests.unit.adapters.outbound.http.kit import Got, Peer, Served, each, serving
+from tests.unit.adapters.outbound.http.kit import Got, Peer, each, serving
 from tests.unit.adapters.outbound.mcp_client.kit import (
     WAIT_S,
     FakeCaller,
@@ -29,101 +25,7 @@ from tests.unit.adapters.outbound.mcp_client.kit import (
     dumps,
     endpoint_at,
 )
-
-Answer = Callable[[Peer, Got], Awaitable[None]]
-
-
-class FakeServer:
-    """Shakes hands, keeps what it is told, and leaves requests and GETs to the test."""
-
-    def __init__(self) -> None:
-        self.version = "2025-11-25"
-        self.capabilities: dict[str, Any] = {"tools": {}}
-        self.sessions = 0
-        self.known: set[str] = set()
-        self.gives_sessions = True
-        self.got: list[Got] = []
-        self.told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.deleted = asyncio.Event()
-        self.answer: Answer = self.echo
-        self.stream: Answer = self.no_stream
-
-    async def __call__(self, peer: Peer, got: Got) -> None:
-        self.got.append(got)
-        message = got.json if got.body else {}
-        if message.get("method") == "initialize":
-            await self._initialize(peer, message)
-        elif self.gives_sessions and got.headers.get("mcp-session-id") not in self.known:
-            await peer.respond(
-                dumps(id=None, error={"code": -32600, "message": "?"}), status="404 N"
-            )
-        elif got.method == "DELETE":
-            self.deleted.set()
-            await peer.respond()
-        elif got.method == "GET":
-            await self.stream(peer, got)
-        elif "id" not in message or "method" not in message:
-            self.told.put_nowait(message)
-            await peer.respond(status="202 Accepted")
-        else:
-            await self.answer(peer, got)
-
-    async def _initialize(self, peer: Peer, message: dict[str, Any]) -> None:
-        more: dict[str, str] = {}
-        if self.gives_sessions:
-            self.sessions += 1
-            session = f"session-{self.sessions}"
-            self.known.add(session)
-            more["Mcp_Session_Id"] = session
-        said = {
-            "protocolVersion": self.version,
-            "capabilities": self.capabilities,
-            "serverInfo": {"name": "x", "version": "1"},
-        }
-        await peer.respond(dumps(id=message["id"], result=said), **more)
-
-    async def echo(self, peer: Peer, got: Got) -> None:
-        await peer.respond(dumps(id=got.json["id"], result={"of": got.json["params"]}))
-
-    async def no_stream(self, peer: Peer, got: Got) -> None:
-        await peer.respond(status="405 Method Not Allowed")
-
-    async def next_told(self, method: str | None) -> dict[str, Any]:
-        while True:
-            message = await asyncio.wait_for(self.told.get(), WAIT_S)
-            if message.get("method") == method:
-                return message
-
-
-class Bench:
-    def __init__(self, channel: LegacyHttpChannel, served: Served, inbox: FakeInbox) -> None:
-        self.channel = channel
-        self.served = served
-        self.inbox = inbox
-
-    async def call(
-        self,
-        caller: Caller | None = None,
-        *,
-        method: str = "tools/call",
-        timeout_s: float = WAIT_S,
-        raw: RawObject | None = None,
-    ) -> bytes:
-        return await self.channel.request(
-            method, raw or {"name": b'"t"'}, meta={}, caller=caller, timeout_s=timeout_s
-        )
-
-
-@asynccontextmanager
-async def bench(server: FakeServer, *, max_body_bytes: int = 100_000) -> AsyncGenerator[Bench]:
-    inbox = FakeInbox()
-    async with (
-        asyncio.timeout(2 * WAIT_S),
-        serving(each(server)) as served,
-        AiohttpClient(allow_private=True, max_body_bytes=max_body_bytes) as http,
-        open_legacy_http(http, endpoint_at(served.url, X_Key="v"), inbox) as channel,
-    ):
-        yield Bench(channel, served, inbox)
+from tests.unit.adapters.outbound.mcp_client.legacy_kit import Answer, FakeServer, bench
 
 
 async def test_a_session_is_begun_used_and_ended() -> None:
@@ -455,144 +357,6 @@ async def test_an_unknown_method_is_no_lost_session() -> None:
         with pytest.raises(RpcError):
             await it.call()
         assert server.sessions == 1
-
-
-async def test_strays_are_heard_and_their_stream_is_taken_up_again() -> None:
-    async def stream(peer: Peer, got: Got) -> None:
-        seen.append(got.headers.get("last-event-id"))
-        await peer.begin_stream()
-        await peer.send(b"retry: 1\n\n")
-        number = len(seen)
-        params = {"uri": f"file:///{number}"}
-        await peer.event(
-            dumps(method="notifications/resources/updated", params=params), event_id=f"s{number}"
-        )
-        if number > 1:
-            await peer.gone()
-        peer.writer.close()
-
-    server = FakeServer()
-    server.stream = stream
-    seen: list[str | None] = []
-    async with bench(server) as it:
-        while len(it.inbox.heard) < 2:
-            it.inbox.news.clear()
-            await it.inbox.news.wait()
-        assert [params["uri"] for _, params in it.inbox.heard] == [b'"file:///1"', b'"file:///2"']
-        assert seen == [None, "s1"]
-
-
-async def test_a_session_found_lost_by_the_stream_of_strays_is_renewed() -> None:
-    async def stream(peer: Peer, got: Got) -> None:
-        await peer.begin_stream()
-        await peer.send(b"id: s1\nretry: 20\ndata:\n\n")
-        if server.sessions == 2:
-            renewed.set()
-            await peer.gone()
-        server.known.clear()
-        peer.writer.close()
-
-    server = FakeServer()
-    server.stream = stream
-    renewed = asyncio.Event()
-    async with bench(server) as it:
-        await renewed.wait()
-        assert it.inbox.heard == [("notifications/tools/list_changed", {})]
-        await it.call()
-        assert server.sessions == 2
-
-
-async def test_a_server_that_knows_no_stream_of_strays_has_not_lost_the_session() -> None:
-    async def stream(peer: Peer, got: Got) -> None:
-        asked.set()
-        await peer.respond(status="404 Not Found")
-
-    server = FakeServer()
-    server.stream = stream
-    asked = asyncio.Event()
-    async with bench(server) as it:
-        await asked.wait()
-        await it.call()
-        assert server.sessions == 1
-
-
-async def test_the_lists_are_in_doubt_after_a_gap_that_cannot_be_taken_up() -> None:
-    async def stream(peer: Peer, got: Got) -> None:
-        seen.append(got)
-        await peer.begin_stream()
-        if len(seen) > 1:
-            await peer.gone()
-        peer.writer.close()
-
-    server = FakeServer()
-    server.stream = stream
-    seen: list[Got] = []
-    async with bench(server) as it:
-        await it.inbox.news.wait()
-        assert it.inbox.heard == [("notifications/tools/list_changed", {})]
-        assert len(seen) == 2
-
-
-@pytest.mark.parametrize(
-    ("clients", "is_answered"), [(["a"], True), (["a", "b"], False), ([], False)]
-)
-async def test_a_stray_question_is_answered_only_if_it_can_be_but_one_callers(
-    clients: list[str], is_answered: bool
-) -> None:
-    async def answer(peer: Peer, got: Got) -> None:
-        waiting.release()
-        await go.wait()
-        await server.echo(peer, got)
-
-    async def stream(peer: Peer, got: Got) -> None:
-        await peer.begin_stream()
-        await ask.wait()
-        await peer.event(dumps(id="q", method="elicitation/create", params={}))
-        await peer.gone()
-
-    server = FakeServer()
-    server.answer, server.stream = answer, stream
-    waiting, go, ask = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
-    async with bench(server) as it, asyncio.TaskGroup() as group:
-        calls = [Running(group, it.call(FakeCaller(client))) for client in clients]
-        for _ in clients:
-            await waiting.acquire()
-        ask.set()
-        reply = await server.next_told(None)
-        assert ("result" in reply) is is_answered
-        assert it.channel.unattributed == (1 if len(clients) > 1 else 0)
-        go.set()
-        for call in calls:
-            await call
-
-
-async def test_a_stray_question_of_a_request_given_up_reaches_nobody_else() -> None:
-    async def answer(peer: Peer, got: Got) -> None:
-        waiting.release()
-        await go.wait()
-        await server.echo(peer, got)
-
-    async def stream(peer: Peer, got: Got) -> None:
-        await peer.begin_stream()
-        await ask.wait()
-        await peer.event(dumps(id="q", method="elicitation/create", params={}))
-        await peer.gone()
-
-    server = FakeServer()
-    server.answer, server.stream = answer, stream
-    waiting, go, ask = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
-    async with bench(server) as it, asyncio.TaskGroup() as group:
-        with pytest.raises(TimedOutError):
-            await it.call(FakeCaller("ann"), timeout_s=0.05)
-        await waiting.acquire()
-        bob = FakeCaller("bob")
-        call = Running(group, it.call(bob))
-        await waiting.acquire()
-        ask.set()
-        assert (await server.next_told(None))["error"]["code"] == -32603
-        assert bob.asked == []
-        go.set()
-        await call
 
 
 def responding(body: bytes, **how: str) -> Answer:

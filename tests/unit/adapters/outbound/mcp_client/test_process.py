@@ -13,7 +13,12 @@ import pytest
 
 from agenthub.adapters.outbound.mcp_client import pipes
 from agenthub.adapters.outbound.mcp_client.output import MAX_LINE_BYTES, MAX_LINES, OutputTail
-from agenthub.adapters.outbound.mcp_client.process import ServerProcess, StartError, open_process
+from agenthub.adapters.outbound.mcp_client.process import (
+    INHERITED,
+    ServerProcess,
+    StartError,
+    open_process,
+)
 from agenthub.domain.entities.endpoints import StdioTransport
 from agenthub.domain.exceptions import HubError, UnavailableError
 from tests.support.waiting import eventually, soon
@@ -84,7 +89,8 @@ async def test_a_server_gets_no_secret_of_the_hub(
     assert env.pop("MINE") == "1"
     assert env.pop("AGENTHUB_CHILD_OF")
     assert env["PATH"] == os.environ["PATH"]
-    assert {*env} <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_CTYPE"}
+    assert {*env} <= {*INHERITED, "LC_CTYPE"}
+    assert not [name for name in INHERITED if "PROXY" in name.upper() or "TOKEN" in name]
 
 
 async def test_a_crash_is_told_with_its_exit_code(tmp_path: Path) -> None:
