@@ -115,6 +115,7 @@ async def test_the_next_start_kills_what_the_guardian_missed(tmp_path: Path) -> 
     with start_hub(tmp_path, 2) as hub:
         instance, *_ = lines_of(hub, 5)
         (guardian,) = guardians(instance)
+        hub.send_signal(signal.SIGSTOP)  # else it could replace its guardian in between
         os.kill(guardian, signal.SIGKILL)
         hub.kill()
         hub.wait()
