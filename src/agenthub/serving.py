@@ -49,21 +49,23 @@ def serve(options: ServeOptions) -> int:
         _complain(f"{CONFIG_FILE} is no TOML: {error}")
         return 2
     set_up_logging(settings.log.format, settings.log.level)
-    try:
-        data_folder.prepare(settings.data_dir)
-        with data_folder.locked(settings.data_dir):
+    with contextlib.ExitStack() as held:
+        try:
+            data_folder.prepare(settings.data_dir)
+            held.enter_context(data_folder.locked(settings.data_dir))
             token = data_folder.owner_token(settings.data_dir, settings.owner_token)
             listener = _listener(settings)
+        except data_folder.FolderInUseError as error:
+            _complain(str(error))
+            return 1
+        except OSError as error:
+            _complain(_start_fault(settings, error))
+            return 1
+        try:
             uvloop.run(_run(settings, token, listener, demo=options.demo))
-    except OSError as error:
-        _complain(_start_fault(settings, error))
-        return 1
-    except data_folder.FolderInUseError as error:
-        _complain(str(error))
-        return 1
-    except HubError as error:
-        _complain(error.message)
-        return 1
+        except HubError as error:
+            _complain(error.message)
+            return 1
     return 0
 
 

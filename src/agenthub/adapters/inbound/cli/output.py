@@ -1,7 +1,6 @@
 """How the command line speaks: tables for people, JSON for programs, clear failures."""
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +55,3 @@ def exit_code_of(error: Exception) -> int:
     """Report a failed command and give its exit code."""
     complain(f"agenthub: {error}")
     return 2 if isinstance(error, WrongUse) else 1
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()

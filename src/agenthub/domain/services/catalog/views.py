@@ -196,10 +196,6 @@ class CatalogService(McpListener):
                 return None
         return Target(endpoint.id, endpoint.name, own)
 
-    def shows(self, view: View, endpoint_id: EndpointId) -> bool:
-        """Say whether anything of this server can appear in the view."""
-        return endpoint_id in {endpoint.id for endpoint, _ in self._members(view)}
-
     def listen(self, on_change: ViewListener, on_update: UpdateListener) -> None:
         """Call `on_change` when lists of a server change, `on_update` when a watched resource does.
 
