@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from agenthub.domain.ids import EndpointId, WorkspaceId
+from agenthub.domain.ids import BudgetId, EndpointId, EntryId, WorkspaceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,111 @@ class CatalogChanged(DomainEvent):
 
     def facts(self) -> dict[str, Any]:
         return {"server": self.server, "kinds": list(self.kinds), "counts": self.counts}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged(DomainEvent):
+    """A circuit breaker moved. `tool` is empty for that of a whole instance."""
+
+    name: ClassVar[str] = "breaker.changed"
+    endpoint_id: EndpointId
+    server: str
+    instance: str
+    tool: str
+    before: str
+    state: str
+    reason: str
+    retry_after_s: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "server_id": self.endpoint_id,
+            "server": self.server,
+            "instance": self.instance,
+            "tool": self.tool or None,
+            "before": self.before,
+            "state": self.state,
+            "reason": self.reason,
+            "retry_after_s": self.retry_after_s,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetAlerted(DomainEvent):
+    """A budget's spend passed one of its percents in this period."""
+
+    name: ClassVar[str] = "budget.alert"
+    budget_id: BudgetId
+    scope: str
+    subject: str
+    percent: int
+    spent_nano_usd: int
+    limit_nano_usd: int
+    hard_stop: bool
+    server: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "budget_id": self.budget_id,
+            "scope": self.scope,
+            "subject": self.subject,
+            "percent": self.percent,
+            "spent_nano_usd": self.spent_nano_usd,
+            "limit_nano_usd": self.limit_nano_usd,
+            "hard_stop": self.hard_stop,
+            "server": self.server,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRecorded(DomainEvent):
+    """An entry of the ledger that costs, or whose price is unknown, was settled."""
+
+    name: ClassVar[str] = "cost.recorded"
+    entry_id: EntryId
+    kind: str
+    purpose: str
+    subject: str
+    server: str | None
+    tool: str | None
+    model: str | None
+    status: str
+    cost_nano_usd: int | None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "entry_id": self.entry_id,
+            "kind": self.kind,
+            "purpose": self.purpose,
+            "subject": self.subject,
+            "server": self.server,
+            "tool": self.tool,
+            "model": self.model,
+            "status": self.status,
+            "cost_nano_usd": self.cost_nano_usd,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionChanged(DomainEvent):
+    """A known tool's definition is no longer what was accepted; `held`: it is quarantined."""
+
+    name: ClassVar[str] = "definition.changed"
+    endpoint_id: EndpointId
+    server: str
+    tool: str
+    held: bool
+    decided: str | None = None
+    """`accepted`, once a person has accepted it."""
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "server_id": self.endpoint_id,
+            "server": self.server,
+            "tool": self.tool,
+            "held": self.held,
+            "decided": self.decided,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,5 +6,10 @@ WorkspaceId = NewType("WorkspaceId", str)
 EndpointId = NewType("EndpointId", str)
 GroupId = NewType("GroupId", str)
 KeyId = NewType("KeyId", str)
+InstanceId = NewType("InstanceId", EndpointId)
+"""One address of a server. The first one's id is the endpoint's own."""
+BudgetId = NewType("BudgetId", str)
+EntryId = NewType("EntryId", str)
+NoticeTargetId = NewType("NoticeTargetId", str)
 
 DEFAULT_WORKSPACE = WorkspaceId("default")

@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeDecorator
 
 from agenthub.domain.exceptions import InvalidError
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; known here so that a start that needs none does not load Alembic."""
 
 METADATA = MetaData()

@@ -2,7 +2,18 @@
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert
 
-from agenthub.adapters.outbound.storage import endpoints, events, groups, identity
+from agenthub.adapters.outbound.storage import (
+    budgets,
+    definitions,
+    endpoints,
+    events,
+    groups,
+    identity,
+    instances,
+    ledger,
+    notices,
+    policies,
+)
 from agenthub.adapters.outbound.storage.columns import METADATA, REVISION
 
 TABLES = (
@@ -11,6 +22,15 @@ TABLES = (
     groups.MEMBERS,
     identity.KEYS,
     events.EVENTS,
+    policies.POLICIES,
+    instances.INSTANCES,
+    definitions.DEFINITIONS,
+    notices.NOTICE_TARGETS,
+    ledger.ENTRIES,
+    ledger.DAYS,
+    ledger.PRICES,
+    budgets.BUDGETS,
+    budgets.SPENDS,
 )
 assert {table.name for table in TABLES} == set(METADATA.tables)
 

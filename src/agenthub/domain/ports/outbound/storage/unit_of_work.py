@@ -5,10 +5,15 @@ from contextlib import AbstractAsyncContextManager
 
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import DomainEvent
+from agenthub.domain.ports.outbound.storage.cost import BudgetRepository, LedgerRepository
+from agenthub.domain.ports.outbound.storage.definitions import DefinitionRepository
 from agenthub.domain.ports.outbound.storage.endpoints import EndpointRepository
 from agenthub.domain.ports.outbound.storage.events import EventRepository
 from agenthub.domain.ports.outbound.storage.groups import GroupRepository
 from agenthub.domain.ports.outbound.storage.identity import KeyRepository
+from agenthub.domain.ports.outbound.storage.instances import InstanceRepository
+from agenthub.domain.ports.outbound.storage.notices import NoticeTargetRepository
+from agenthub.domain.ports.outbound.storage.policies import PolicyRepository
 
 
 class NestedTransactionError(Exception):
@@ -22,6 +27,12 @@ class Reading(ABC):
     groups: GroupRepository
     keys: KeyRepository
     events: EventRepository
+    budgets: BudgetRepository
+    definitions: DefinitionRepository
+    instances: InstanceRepository
+    ledger: LedgerRepository
+    notice_targets: NoticeTargetRepository
+    policies: PolicyRepository
 
 
 class Transaction(Reading):

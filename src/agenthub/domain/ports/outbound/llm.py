@@ -1,0 +1,74 @@
+"""Language models, whoever runs them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from agenthub.domain.entities.cost import PriceSnapshot, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One completion. Messages and tools are in the form of OpenAI's chat completions."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    max_tokens: int
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChunk:
+    """A part of the answer. The last one of a whole answer has `finish_reason`.
+
+    `tokens` and `cost_nano_usd` come with the last one, where the provider told usage; the cost
+    is None while the model has no price.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    finish_reason: str | None = None
+    model: str | None = None
+    tokens: Tokens | None = None
+    cost_nano_usd: int | None = None
+
+
+class Llm(ABC):
+    """Makes completions. It neither retries nor counts: one layer of the hub does each."""
+
+    @abstractmethod
+    def complete(self, request: ModelRequest) -> AsyncGenerator[ModelChunk]:
+        """Stream one completion; closing the generator ends it at the provider.
+
+        Raises InvalidError, DeniedError (credentials), QuotaError, TimedOutError,
+        UnavailableError, UpstreamError.
+        """
+
+    @abstractmethod
+    def count(self, model: str, messages: list[dict[str, Any]]) -> int:
+        """Count the tokens of a prompt, as well as it can be told here."""
+
+    @abstractmethod
+    def count_text(self, model: str, text: str) -> int:
+        """Count the tokens of an answer's text."""
+
+
+class PriceList(ABC):
+    """What models cost, from the bundled list and the operator's own file above it."""
+
+    @abstractmethod
+    def price(self, model: str) -> PriceSnapshot | None:
+        """Give today's prices of a model, None where they are not known."""
+
+    @abstractmethod
+    def models(self) -> list[str]:
+        """List the models whose price is known."""
+
+    @abstractmethod
+    def cost_nano_usd(self, price: PriceSnapshot, tokens: Tokens) -> int:
+        """Compute exactly what a call costs at these prices; rounded half up once, at the end."""
