@@ -30,6 +30,10 @@ PLANTED = {
     "owner-httpx": ("adapters/outbound/mcp_client", "httpx2"),
     "owner-mcp": ("adapters/outbound/mcp_client", "mcp.client"),
     "owner-typer": ("config", "typer"),
+    "owner-apprise": ("config", "apprise"),
+    "owner-litellm": ("adapters/outbound/http", "litellm"),
+    "owner-opentelemetry": ("adapters/inbound/mcp", "opentelemetry.trace"),
+    "owner-prometheus": ("adapters/inbound/mcp", "prometheus_client"),
     "owner-cryptography": ("adapters/outbound/storage", "cryptography.hazmat"),
 }
 """Contract -> (the package that gets a planted file or the module that gets a line, the import)."""

@@ -9,6 +9,7 @@ HubError
 ├── GoneError               it was there and has expired
 ├── QuotaError              too much, come back later
 ├── UnavailableError        an endpoint cannot be reached now
+│   └── NotConnectedError   nothing was sent to it
 ├── TimedOutError           an endpoint did not answer in time
 ├── UpstreamError           an endpoint answered, but not with MCP
 ├── UnanswerableError       an endpoint asked, and nobody behind the call can answer
@@ -43,6 +44,10 @@ class HubError(Exception):
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
     code: str = "internal"
+    reached_server: bool = True
+    """False where a request certainly never got to its server, so that repeating it is safe."""
+    http_status: int | None = None
+    """The status a server answered with, where that is what failed."""
 
     def __init__(
         self, message: str, *, code: str | None = None, retry_after_s: float | None = None
@@ -112,6 +117,12 @@ class QuotaError(HubError):
 class UnavailableError(HubError):
     kind = ErrorKind.UNAVAILABLE
     code = "server_unavailable"
+
+
+class NotConnectedError(UnavailableError):
+    """There is no connection to the server now; nothing was sent."""
+
+    reached_server = False
 
 
 class TimedOutError(HubError):

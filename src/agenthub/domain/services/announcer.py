@@ -63,7 +63,7 @@ class Announcer(McpListener):
         if len(self._status) >= MAX_WAITING:
             self._status.clear()
         self._status[endpoint.id] = news
-        self._say(
+        self.say(
             ServerStatusChanged(
                 workspace=endpoint.workspace,
                 at=self._clock.now(),
@@ -82,7 +82,7 @@ class Announcer(McpListener):
         if isinstance(last, CatalogChanged) and last.server == endpoint.name:
             told |= set(last.kinds)
             self._waiting.pop()
-        self._say(
+        self.say(
             CatalogChanged(
                 workspace=endpoint.workspace,
                 at=self._clock.now(),
@@ -95,7 +95,8 @@ class Announcer(McpListener):
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
         """Changes of single resources go to those who subscribed, not into the feed."""
 
-    def _say(self, event: DomainEvent) -> None:
+    def say(self, event: DomainEvent) -> None:
+        """Have an event stored and told soon. Does not wait."""
         self._waiting.append(event)
         self._news.set()
 

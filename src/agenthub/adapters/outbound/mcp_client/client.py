@@ -31,7 +31,7 @@ from agenthub.domain.entities.endpoints import (
     HttpKind,
     HttpTransport,
 )
-from agenthub.domain.exceptions import HubError, RpcError, UnavailableError
+from agenthub.domain.exceptions import HubError, NotConnectedError, RpcError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.ports.outbound.http import HttpClient
@@ -170,7 +170,7 @@ class PooledMcpClient(McpClient):
     def _get(self, endpoint_id: EndpointId) -> Connection:
         connection = self._find(endpoint_id)
         if connection is None:
-            raise UnavailableError("This server is disabled or was removed.")
+            raise NotConnectedError("This server is disabled or was removed.")
         return connection
 
 

@@ -22,7 +22,13 @@ from agenthub.adapters.outbound.mcp_client.plans import Phase
 from agenthub.adapters.outbound.mcp_client.reading import Shelf
 from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
-from agenthub.domain.exceptions import HubError, RpcError, UnavailableError, UpstreamError
+from agenthub.domain.exceptions import (
+    HubError,
+    NotConnectedError,
+    RpcError,
+    UnavailableError,
+    UpstreamError,
+)
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, McpListener, UpstreamRequest
 
@@ -334,7 +340,7 @@ class Connection(Overseer):
         wait_s = min(waits, default=None)
         then = "" if wait_s is None else f" The hub tries again in {wait_s:.0f} s."
         why = f" {error}" if error else ""
-        return UnavailableError(
+        return NotConnectedError(
             f"The server {self.endpoint.name!r} cannot be reached now.{why}{then}",
             retry_after_s=wait_s,
         )

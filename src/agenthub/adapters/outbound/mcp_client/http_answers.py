@@ -24,6 +24,7 @@ class HttpStatusError(UpstreamError):
     def __init__(self, message: str, *, status: int, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.status = status
+        self.http_status = status
 
 
 def media_type(headers: Mapping[str, str]) -> str:

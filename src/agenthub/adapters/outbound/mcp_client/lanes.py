@@ -24,6 +24,7 @@ from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import (
     HubError,
+    NotConnectedError,
     QuotaError,
     RpcError,
     UnavailableError,
@@ -173,7 +174,7 @@ class Lane(Inbox):
         wait_s = self.retry_in_s
         why = "" if self.fault is None else f" {self.fault}"
         then = "" if wait_s is None else f" The hub tries again in {wait_s:.0f} s."
-        return UnavailableError(
+        return NotConnectedError(
             f"The server {self._plan.server!r} cannot be reached now.{why}{then}",
             retry_after_s=wait_s,
         )

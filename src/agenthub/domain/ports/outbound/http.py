@@ -48,6 +48,7 @@ class ConnectFailedError(UnavailableError):
     """No connection; the request was certainly not processed."""
 
     code = "connect_failed"
+    reached_server = False
 
 
 class TransportError(UpstreamError):
@@ -66,3 +67,4 @@ class EgressDeniedError(UnavailableError):
     """The address is one that the hub does not speak to."""
 
     code = "egress_denied"
+    reached_server = False
