@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
-from agenthub.domain.exceptions import RpcError, UnavailableError
+from agenthub.domain.exceptions import (
+    NotConnectedError,
+    RpcError,
+    TimedOutError,
+    UnavailableError,
+)
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.mcp_client import (
     Answer,
@@ -15,6 +20,7 @@ from agenthub.domain.ports.outbound.mcp_client import (
     McpListener,
     UpstreamRequest,
 )
+from tests.fakes.storage import refuse_inside_transaction
 
 Handler = Callable[[UpstreamRequest, Caller], Awaitable[Answer]]
 
@@ -33,6 +39,7 @@ class FakeMcpClient(McpClient):
 
     A request is kept in `requests` and answered by `handle` if set, else by `results[method]`
     (an error is raised), else by `{}`. Clear `held` to keep requests waiting; set it to let go.
+    Probes succeed, but for `probe_faults` and `at_work`; `probes_held` is their `held`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +54,11 @@ class FakeMcpClient(McpClient):
         self.kept: dict[EndpointId, Endpoint] = {}
         self.connects: list[EndpointId] = []
         self.refreshed: list[EndpointId] = []
+        self.probed: list[EndpointId] = []
+        self.probe_faults: dict[EndpointId, Exception] = {}
+        self.at_work: set[EndpointId] = set()
+        self.probes_held = asyncio.Event()
+        self.probes_held.set()
         self.watches: Counter[tuple[EndpointId, str]] = Counter()
         self.output: dict[EndpointId, list[str]] = {}
         self._listeners: list[McpListener] = []
@@ -93,6 +105,20 @@ class FakeMcpClient(McpClient):
         if isinstance(result, Exception):
             raise result
         return Answer(result, self._era_for(endpoint_id, caller.era))
+
+    async def probe(self, endpoint_id: EndpointId, timeout_s: float) -> bool:
+        refuse_inside_transaction()
+        self.probed.append(endpoint_id)
+        if self.state(endpoint_id).status is not ConnectionStatus.READY:
+            raise NotConnectedError(f"The server {endpoint_id!r} is not there.")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.probes_held.wait()
+        except TimeoutError as error:
+            raise TimedOutError("The server did not answer in time.") from error
+        if endpoint_id in self.probe_faults:
+            raise self.probe_faults[endpoint_id]
+        return endpoint_id not in self.at_work
 
     async def refresh(self, endpoint_id: EndpointId) -> None:
         self.refreshed.append(endpoint_id)

@@ -142,6 +142,9 @@ class PooledMcpClient(McpClient):
     ) -> Answer:
         return await self._get(endpoint_id).request(request, caller)
 
+    async def probe(self, endpoint_id: EndpointId, timeout_s: float) -> bool:
+        return await self._get(endpoint_id).probe(timeout_s)
+
     async def refresh(self, endpoint_id: EndpointId) -> None:
         connection = self._find(endpoint_id)
         if connection is not None:

@@ -20,15 +20,10 @@ from agenthub.adapters.outbound.mcp_client.messages import tidy_result
 from agenthub.adapters.outbound.mcp_client.output import OutputTail
 from agenthub.adapters.outbound.mcp_client.plans import Phase
 from agenthub.adapters.outbound.mcp_client.reading import Shelf
+from agenthub.adapters.outbound.mcp_client.spells import unreachable
 from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
-from agenthub.domain.exceptions import (
-    HubError,
-    NotConnectedError,
-    RpcError,
-    UnavailableError,
-    UpstreamError,
-)
+from agenthub.domain.exceptions import HubError, RpcError, UnavailableError, UpstreamError
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, McpListener, UpstreamRequest
 
@@ -144,6 +139,19 @@ class Connection(Overseer):
         era = lane.era or Era.LEGACY
         result, needed = tidy_result(raw, era, self.endpoint.name)
         return Answer(result, era, needed)
+
+    async def probe(self, timeout_s: float) -> bool:
+        """Ask the server over every open lane; see `McpClient.probe`."""
+        lanes = [lane for lane in self._lanes if lane.is_open]
+        if not lanes:
+            raise self._unavailable()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_probed(lane, timeout_s)) for lane in lanes]
+        said = [task.result() for task in tasks]
+        for answer in said:
+            if isinstance(answer, HubError):
+                raise answer
+        return any(said)
 
     async def refresh(self) -> None:
         """Have every lane read, or connect, again; returns when all have."""
@@ -335,15 +343,8 @@ class Connection(Overseer):
                 other.poke()
 
     def _unavailable(self) -> UnavailableError:
-        error = self._state.last_error
         waits = [lane.retry_in_s for lane in self._lanes if lane.retry_in_s is not None]
-        wait_s = min(waits, default=None)
-        then = "" if wait_s is None else f" The hub tries again in {wait_s:.0f} s."
-        why = f" {error}" if error else ""
-        return NotConnectedError(
-            f"The server {self.endpoint.name!r} cannot be reached now.{why}{then}",
-            retry_after_s=wait_s,
-        )
+        return unreachable(self.endpoint.name, self._state.last_error, min(waits, default=None))
 
 
 def _rank(lane: Lane) -> int:
@@ -356,6 +357,13 @@ async def _opens(lane: Lane, timeout_s: float) -> bool:
     except HubError:
         return False
     return True
+
+
+async def _probed(lane: Lane, timeout_s: float) -> bool | HubError:
+    try:
+        return await lane.probe(timeout_s)
+    except HubError as error:
+        return error
 
 
 def _without_time(state: EndpointState) -> tuple[object, ...]:

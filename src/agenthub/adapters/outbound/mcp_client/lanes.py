@@ -16,19 +16,13 @@ from agenthub.adapters.outbound.mcp_client.handshakes import NotModernError
 from agenthub.adapters.outbound.mcp_client.hearing import Ears
 from agenthub.adapters.outbound.mcp_client.plans import LanePlan, Phase, Surroundings, pause
 from agenthub.adapters.outbound.mcp_client.reading import Shelf
-from agenthub.adapters.outbound.mcp_client.spells import LostError, Spell
+from agenthub.adapters.outbound.mcp_client.spells import LostError, Spell, unreachable
 from agenthub.adapters.outbound.mcp_client.spells import lost as lost_error
 from agenthub.adapters.outbound.mcp_client.spells import until as until_end
 from agenthub.adapters.outbound.mcp_client.turns import LeaseEndedError, Leases, Turns
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
-from agenthub.domain.exceptions import (
-    HubError,
-    NotConnectedError,
-    QuotaError,
-    RpcError,
-    UnavailableError,
-)
+from agenthub.domain.exceptions import HubError, QuotaError, RpcError, UnavailableError
 from agenthub.domain.ports.outbound.mcp_client import Caller, RawObject, UpstreamRequest
 
 _log = logging.getLogger(__name__)
@@ -38,10 +32,6 @@ CALM_S = 60.0
 
 READY_WAIT_S = 5.0
 """How long a request waits for a connection that is being made."""
-
-PROBE_TIMEOUT_S = 10.0
-BUSY_PROBE_TIMEOUT_S = 30.0
-"""For a server on one pipe, which may be at work and answer later."""
 
 TRIES_BESIDE_A_SIBLING = 3
 
@@ -171,13 +161,23 @@ class Lane(Inbox):
 
     def unavailable(self) -> UnavailableError:
         """Make the error of a request that found no connection."""
-        wait_s = self.retry_in_s
-        why = "" if self.fault is None else f" {self.fault}"
-        then = "" if wait_s is None else f" The hub tries again in {wait_s:.0f} s."
-        return NotConnectedError(
-            f"The server {self._plan.server!r} cannot be reached now.{why}{then}",
-            retry_after_s=wait_s,
-        )
+        return unreachable(self._plan.server, self.fault, self.retry_in_s)
+
+    async def probe(self, timeout_s: float) -> bool:
+        """Ask a connected server whether it is there; see `McpClient.probe`."""
+        if self._spell is None or not self.is_open:
+            raise self.unavailable()
+        if self._plan.reopens and self._leases.are_out:
+            return False
+        try:
+            fault = await self._probe(self._spell.channel, timeout_s)
+        except LostError as error:
+            raise lost_error(self._plan.server) from error
+        if fault is not None:
+            self._suspect(fault)
+            raise fault
+        self._trust()
+        return True
 
     def poke(self) -> None:
         """Try again now, if it is down."""
@@ -209,7 +209,7 @@ class Lane(Inbox):
         if self._plan.reopens or channel.era is Era.LEGACY:
             return True
         try:
-            await self._probe(channel)
+            await self._probe(channel, self._plan.patience_s)
         except LostError:
             return False
         return True
@@ -308,7 +308,7 @@ class Lane(Inbox):
             await self._doubt.wait()
             self._doubt.clear()
             tries = 0
-            while (fault := await self._probe(channel)) is not None:
+            while (fault := await self._probe(channel, self._plan.patience_s)) is not None:
                 if self._plan.reopens:
                     raise LostError(fault)
                 tries += 1
@@ -320,10 +320,9 @@ class Lane(Inbox):
                 await self._world.pause(pause_s, self._poke)
             self._trust()
 
-    async def _probe(self, channel: Channel) -> HubError | None:
-        limit_s = BUSY_PROBE_TIMEOUT_S if self._plan.reopens else PROBE_TIMEOUT_S
+    async def _probe(self, channel: Channel, timeout_s: float) -> HubError | None:
         try:
-            await channel.probe(timeout_s=limit_s)
+            await channel.probe(timeout_s=timeout_s)
         except NotModernError as error:
             if self._spell is not None and self._spell.channel is channel:
                 self.restart()

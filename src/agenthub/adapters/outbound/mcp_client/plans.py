@@ -14,6 +14,10 @@ from agenthub.domain.ports.outbound.clock import Chance, Clock
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
+PROBE_TIMEOUT_S = 10.0
+BUSY_PROBE_TIMEOUT_S = 30.0
+"""For a server on one pipe, which may be at work and answer later."""
+
 Pause = Callable[[float, asyncio.Event], Awaitable[None]]
 """Waits so many seconds, or until the event is set."""
 
@@ -38,6 +42,11 @@ class LanePlan:
     open: Opener
     reader: Reader
     reopens: bool
+
+    @property
+    def patience_s(self) -> float:
+        """How long a doubted server may take to show that it is there."""
+        return BUSY_PROBE_TIMEOUT_S if self.reopens else PROBE_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

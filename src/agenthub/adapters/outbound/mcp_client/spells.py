@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel
 from agenthub.adapters.outbound.mcp_client.log_level import LogLevel
-from agenthub.domain.exceptions import UnavailableError
+from agenthub.domain.exceptions import NotConnectedError, UnavailableError
 
 
 class LostError(Exception):
@@ -36,3 +36,12 @@ async def until(end: Callable[[], Awaitable[object]]) -> None:
 def lost(server: str) -> UnavailableError:
     """Make the error of a request whose connection has ended."""
     return UnavailableError(f"The connection to {server!r} has ended.", code="server_lost")
+
+
+def unreachable(server: str, why: object, retry_in_s: float | None) -> NotConnectedError:
+    """Make the error of a request that found no connection."""
+    reason = f" {why}" if why else ""
+    then = "" if retry_in_s is None else f" The hub tries again in {retry_in_s:.0f} s."
+    return NotConnectedError(
+        f"The server {server!r} cannot be reached now.{reason}{then}", retry_after_s=retry_in_s
+    )

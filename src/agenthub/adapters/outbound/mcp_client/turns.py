@@ -18,6 +18,10 @@ class Leases:
     def __init__(self) -> None:
         self._running: set[asyncio.Timeout] = set()
 
+    @property
+    def are_out(self) -> bool:
+        return bool(self._running)
+
     async def run(self, send: Callable[[], Awaitable[bytes]]) -> bytes:
         """Send. Raises LeaseEndedError when `end` is called meanwhile."""
         lease = asyncio.timeout(None)

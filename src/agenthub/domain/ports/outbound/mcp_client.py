@@ -149,6 +149,15 @@ class McpClient(ABC):
         """
 
     @abstractmethod
+    async def probe(self, endpoint_id: EndpointId, timeout_s: float) -> bool:
+        """Ask a connected server, in every era it is spoken to in, whether it is there.
+
+        Any answer will do, an error as well. False when nothing can be said: it is at work on
+        its only pipe, and its calls will tell. Raises NotConnectedError when there is no
+        connection, else the faults of a request; such a fault has the connection looked at.
+        """
+
+    @abstractmethod
     async def refresh(self, endpoint_id: EndpointId) -> None:
         """Read the catalogue again now; try to connect when unreachable. Returns when done."""
 

@@ -222,7 +222,7 @@ async def test_a_server_that_hangs_delays_only_its_caller(hub: Hub) -> None:
 
 
 async def test_a_deaf_server_is_replaced(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenthub.adapters.outbound.mcp_client.lanes.BUSY_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("agenthub.adapters.outbound.mcp_client.plans.BUSY_PROBE_TIMEOUT_S", 0.3)
     server = raw("legacy")
     await hub.add(server)
     former = await hub.pid(server)
