@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import sqlite3
+import time
 from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.support.agents import ACCEPT, Agent, AgentEra, text_of
+from tests.support.agents import ACCEPT, Agent, AgentEra, failure_of, text_of
+from tests.support.database_lock import write_locked
 from tests.support.fault_http import BOMB_BYTES, HttpFault, bomb
 from tests.support.fault_mcp import Eras
 from tests.support.fault_stdio import FaultyStdio, StdioFault
-from tests.support.faults import Fault, FaultyUpstream, McpUpstream, TcpFault
+from tests.support.faults import LATENCY_S, Fault, FaultyUpstream, McpUpstream, TcpFault
 from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.chaos
@@ -53,9 +57,11 @@ async def test_upstream_of_one_era_refuses_the_other(eras: Eras) -> None:
 STATUSES = {
     HttpFault.TOO_MANY: 429,
     HttpFault.UNAVAILABLE: 503,
+    HttpFault.SERVER_ERROR: 500,
     HttpFault.UNAUTHORIZED: 401,
     HttpFault.REDIRECT: 307,
     HttpFault.HTML: 200,
+    HttpFault.BAD_JSON: 200,
 }
 
 
@@ -65,6 +71,52 @@ async def test_status_faults_have_their_status(upstream: FaultyUpstream, fault: 
     assert await status_of(upstream.url, PING, {}) == STATUSES[fault]
     upstream.heal()
     assert await status_of(upstream.url, PING, {}) == 200
+
+
+@pytest.mark.parametrize("fault", [HttpFault.TOO_MANY, HttpFault.UNAVAILABLE])
+async def test_refusals_say_when_to_return(upstream: FaultyUpstream, fault: HttpFault) -> None:
+    upstream.plant(fault)
+    upstream.server.manner.retry_after = "7"
+    assert await header_of(upstream.url, "Retry-After") == "7"
+    upstream.server.manner.retry_after = ""
+    assert await header_of(upstream.url, "Retry-After") is None
+
+
+@pytest.mark.parametrize("fault", [HttpFault.TOOL_ERROR, HttpFault.INTERNAL_ERROR])
+async def test_faults_of_a_tool_spare_the_rest(upstream: FaultyUpstream, fault: HttpFault) -> None:
+    async with Agent(upstream.url, "none", AgentEra.MODERN) as agent:
+        upstream.plant(fault)
+        code, _ = failure_of(await agent.call("echo", {"message": "x"}))
+        assert code == ("isError" if fault is HttpFault.TOOL_ERROR else "-32603")
+        assert await agent.tools() == ["echo"]
+
+
+async def test_latency_delays_and_loses_nothing(upstream: FaultyUpstream) -> None:
+    upstream.plant(TcpFault.LATENCY)
+    began = time.monotonic()
+    assert await status_of(upstream.url, CALL, {}) == 200
+    assert time.monotonic() - began >= LATENCY_S
+
+
+async def test_server_comes_back_on_its_port_without_its_sessions() -> None:
+    with McpUpstream() as server:
+        assert await status_of(server.url, PING, {"Mcp-Session-Id": "one"}) == 200
+        server.down()
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await status_of(server.url, PING, {})
+        server.up()
+        assert await status_of(server.url, PING, {"Mcp-Session-Id": "one"}) == 404
+        assert await status_of(server.url, PING, {}) == 200
+
+
+def test_database_lock_is_a_lock(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "some.db", timeout=0.0)) as database:
+        database.execute("CREATE TABLE things (name TEXT)")
+        database.commit()
+        locked = pytest.raises(sqlite3.OperationalError, match="locked")
+        with write_locked(tmp_path / "some.db"), locked:
+            database.execute("INSERT INTO things VALUES ('a')")
+        database.execute("INSERT INTO things VALUES ('a')")
 
 
 BROKEN = {
@@ -110,6 +162,15 @@ async def status_of(
         async with http.post(url, json=message, headers=sent, allow_redirects=False) as response:
             await response.read()
             return response.status
+
+
+async def header_of(url: str, name: str) -> str | None:
+    async with (
+        asyncio.timeout(5.0),
+        aiohttp.ClientSession() as http,
+        http.post(url, json=PING, headers={"Accept": ACCEPT}) as response,
+    ):
+        return response.headers.get(name)
 
 
 @pytest.fixture

@@ -175,14 +175,24 @@ def text_of(message: Json) -> str:
 
 def failure_of(message: Json) -> tuple[str, str]:
     """Code and text of the hub's refusal of a call, as a result or as a JSON-RPC error."""
+    facts = error_facts(message)
+    assert facts is not None, f"the call succeeded: {str(message)[:300]}"
+    return str(facts["code"]), facts["text"]
+
+
+def error_facts(message: Json) -> Json | None:
+    """All that is said of a failure (`code`, `text`, `retryAfterS` ...); None for a success.
+
+    The code of a tool's own `isError` is "isError".
+    """
     error = message.get("error")
     if error is not None:
-        data: Json = error.get("data") or {}
-        return str(data.get("code", error["code"])), error["message"]
+        return {"code": error["code"], **(error.get("data") or {}), "text": error["message"]}
     result = message["result"]
-    assert result.get("isError"), f"the call succeeded: {str(message)[:300]}"
-    code = result.get("_meta", {}).get("agenthub/error", {}).get("code", "")
-    return code, result["content"][0]["text"]
+    if not result.get("isError"):
+        return None
+    facts: Json = result.get("_meta", {}).get("agenthub/error", {})
+    return {"code": "isError", **facts, "text": result["content"][0]["text"]}
 
 
 def _modern_meta() -> Json:

@@ -4,11 +4,11 @@ import asyncio
 import json
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
-from tests.support.fault_mcp import Eras, Exchange, Json, Reply, answer
+from tests.support.fault_mcp import ECHO, Eras, Exchange, Json, Reply, answer
 
 BOMB_BYTES = 300 * 1024 * 1024
 RETRY_AFTER_S = 2
@@ -31,14 +31,35 @@ class HttpFault(StrEnum):
     NONE = "none"
     HANG = "hang"
     HTML = "html"
+    BAD_JSON = "bad-json"
     GZIP_BOMB = "gzip-bomb"
     ENDLESS_SSE = "endless-sse"
     FLOOD = "flood"
     TOO_MANY = "429"
     UNAVAILABLE = "503"
+    SERVER_ERROR = "500"
     UNAUTHORIZED = "401"
     REDIRECT = "redirect"
     WRONG_ID = "wrong-id"
+    TOOL_ERROR = "tool-error"
+    """Calls end with `isError`, which is an answer like any other."""
+    INTERNAL_ERROR = "internal-error"
+    """Calls end with JSON-RPC -32603 in HTTP 200."""
+
+
+@dataclass(slots=True)
+class Manner:
+    """How a server answers; all of it may change while it runs.
+
+    `retry_after` is the header's value with the statuses 429 and 503, empty for none.
+    """
+
+    eras: Eras = Eras.BOTH
+    fault: HttpFault = HttpFault.NONE
+    redirect_to: str = ""
+    retry_after: str = str(RETRY_AFTER_S)
+    session_id: str = "one"
+    tools: list[Json] = field(default_factory=lambda: [ECHO])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +68,36 @@ class Refusal:
 
     status: int
     body: bytes
-    headers: tuple[str, ...]
+    headers: tuple[str, ...] = ()
     content_type: str = "text/plain"
 
 
-_RETRY = f"Retry-After: {RETRY_AFTER_S}"
 _REFUSALS = {
     HttpFault.HTML: Refusal(200, b"<!doctype html><h1>It works</h1>", (), "text/html"),
-    HttpFault.TOO_MANY: Refusal(429, b"slow down", (_RETRY,)),
-    HttpFault.UNAVAILABLE: Refusal(503, b"back soon", (_RETRY,)),
+    HttpFault.BAD_JSON: Refusal(200, b'{"jsonrpc": "2.0", "id"', (), "application/json"),
+    HttpFault.TOO_MANY: Refusal(429, b"slow down"),
+    HttpFault.UNAVAILABLE: Refusal(503, b"back soon"),
+    HttpFault.SERVER_ERROR: Refusal(500, b"oh no"),
     HttpFault.UNAUTHORIZED: Refusal(401, b"who are you?", ("WWW-Authenticate: Bearer",)),
+}
+_CALL_FAULTS: dict[HttpFault, Json] = {
+    HttpFault.TOOL_ERROR: {
+        "result": {"content": [{"type": "text", "text": "no such city"}], "isError": True}
+    },
+    HttpFault.INTERNAL_ERROR: {"error": {"code": -32603, "message": "out of cheese"}},
 }
 
 
 async def respond(
-    fault: HttpFault,
+    manner: Manner,
     exchange: Exchange,
-    eras: Eras,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    redirect_to: str,
 ) -> None:
     """Write one answer. Endless ones end with the connection, by OSError."""
-    match fault:
-        case HttpFault.NONE:
-            await _honest(answer(exchange, eras), exchange, writer)
+    match manner.fault:
+        case HttpFault.NONE | HttpFault.TOOL_ERROR | HttpFault.INTERNAL_ERROR:
+            await _honest(_reply(manner, exchange), exchange, writer, manner.session_id)
         case HttpFault.HANG:
             await reader.readexactly(1)
         case HttpFault.GZIP_BOMB:
@@ -81,22 +107,46 @@ async def respond(
         case HttpFault.FLOOD:
             await _endless(writer, b"", f"data: {_NOTIFICATION}\n\n".encode() * 100)
         case HttpFault.REDIRECT:
-            _write(writer, 307, "text/plain", b"", f"Location: {redirect_to}")
+            _write(writer, 307, "text/plain", b"", f"Location: {manner.redirect_to}")
         case HttpFault.WRONG_ID:
-            _write(writer, 200, "application/json", _json(_for_somebody_else(exchange, eras)))
+            _write(writer, 200, "application/json", _json(_for_somebody_else(exchange, manner)))
         case _:
-            said = _REFUSALS[fault]
-            _write(writer, said.status, said.content_type, said.body, *said.headers)
+            _refuse(manner, writer)
 
 
-async def _honest(reply: Reply, exchange: Exchange, writer: asyncio.StreamWriter) -> None:
+def _reply(manner: Manner, exchange: Exchange) -> Reply:
+    """The answer in good manner, or with a fault in the message alone."""
+    if exchange.session_id not in ("", manner.session_id):
+        error = {"code": -32001, "message": "Session not found"}
+        return Reply(404, {"jsonrpc": "2.0", "id": exchange.request_id, "error": error})
+    reply = answer(exchange, manner.eras, manner.tools)
+    fault = _CALL_FAULTS.get(manner.fault)
+    if fault is None or exchange.method != "tools/call" or reply.status != 200:
+        return reply
+    message: Json = {"jsonrpc": "2.0", "id": exchange.request_id, **fault}
+    if "result" in message and exchange.is_modern:
+        message["result"] = {**message["result"], "resultType": "complete"}
+    return Reply(200, message)
+
+
+def _refuse(manner: Manner, writer: asyncio.StreamWriter) -> None:
+    said = _REFUSALS[manner.fault]
+    more = list(said.headers)
+    if said.status in (429, 503) and manner.retry_after:
+        more.append(f"Retry-After: {manner.retry_after}")
+    _write(writer, said.status, said.content_type, said.body, *more)
+
+
+async def _honest(
+    reply: Reply, exchange: Exchange, writer: asyncio.StreamWriter, session_id: str
+) -> None:
     """Answer in JSON or, every other request, as an event stream."""
     if exchange.method == "tools/call":
         await asyncio.sleep(random.random() * LONGEST_WORK_S)
     if reply.message is None:
         _write(writer, reply.status, "text/plain", b"")
         return
-    more = ["Mcp-Session-Id: one"] if exchange.method == "initialize" else []
+    more = [f"Mcp-Session-Id: {session_id}"] if exchange.method == "initialize" else []
     is_odd = isinstance(exchange.request_id, int) and exchange.request_id % 2 == 1
     if is_odd and reply.status == 200:
         event = b"event: message\ndata: " + _json(reply.message) + b"\n\n"
@@ -114,8 +164,8 @@ async def _endless(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> 
         await writer.drain()
 
 
-def _for_somebody_else(exchange: Exchange, eras: Eras) -> Json:
-    message = answer(exchange, eras).message or {}
+def _for_somebody_else(exchange: Exchange, manner: Manner) -> Json:
+    message = answer(exchange, manner.eras).message or {}
     return {**message, "id": "of-somebody-else"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -61,6 +62,10 @@ class Exchange:
         return self.message.get("id")
 
     @property
+    def session_id(self) -> str:
+        return self.headers.get("mcp-session-id", "")
+
+    @property
     def is_modern(self) -> bool:
         return self.headers.get("mcp-protocol-version") == MODERN_VERSION
 
@@ -73,7 +78,7 @@ class Reply:
     message: Json | None
 
 
-def answer(exchange: Exchange, eras: Eras) -> Reply:
+def answer(exchange: Exchange, eras: Eras, tools: Sequence[Json] = (ECHO,)) -> Reply:
     """What an honest server of these eras says."""
     if exchange.verb == "GET":
         return Reply(405, None)
@@ -84,18 +89,21 @@ def answer(exchange: Exchange, eras: Eras) -> Reply:
     if not exchange.is_modern and eras is Eras.MODERN:
         data = {"supported": [MODERN_VERSION], "requested": ""}
         return _error(exchange, 400, -32022, "Unsupported protocol version", data)
-    result = result_of(exchange.method, exchange.message.get("params") or {}, exchange.is_modern)
+    params = exchange.message.get("params") or {}
+    result = result_of(exchange.method, params, exchange.is_modern, tools)
     if result is None:
         status = 404 if exchange.is_modern else 200
         return _error(exchange, status, -32601, "Method not found")
     return Reply(200, {"jsonrpc": "2.0", "id": exchange.request_id, "result": result})
 
 
-def result_of(method: str, params: Json, is_modern: bool) -> Json | None:
+def result_of(
+    method: str, params: Json, is_modern: bool, tools: Sequence[Json] = (ECHO,)
+) -> Json | None:
     """The result of one method; None for one that the era does not have."""
     result: Json | None = None
     if method == "tools/list":
-        result = {"tools": [ECHO]}
+        result = {"tools": list(tools)}
         if is_modern:
             result |= {"ttlMs": 60_000, "cacheScope": "public"}
     elif method == "tools/call":

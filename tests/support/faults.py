@@ -13,15 +13,17 @@ import socket
 import struct
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from tests.support.fault_http import HttpFault, respond
+from tests.support.fault_http import HttpFault, Manner, respond
 from tests.support.fault_mcp import Eras, Exchange
 
 START_TIMEOUT_S = 5.0
 DRIP_S = 0.05
+LATENCY_S = 0.5
 GARBAGE_BYTES = 512
 
 
@@ -34,6 +36,7 @@ class ThreadedServer(ABC):
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._listener: asyncio.Server | None = None
         self._stopping: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -58,6 +61,18 @@ class ThreadedServer(ABC):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/mcp"
 
+    def down(self) -> None:
+        """Be gone as after a crash: every connection is cut, nobody listens."""
+        self._await(self._close())
+
+    def up(self) -> None:
+        """Listen on the same port again."""
+        self._await(self._listen())
+
+    def _await(self, deed: Coroutine[None, None, None]) -> None:
+        assert self._loop is not None, "not entered"
+        asyncio.run_coroutine_threadsafe(deed, self._loop).result(START_TIMEOUT_S)
+
     @abstractmethod
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; OSError and IncompleteReadError end it."""
@@ -65,11 +80,20 @@ class ThreadedServer(ABC):
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=512)
-        self.port = server.sockets[0].getsockname()[1]
+        await self._listen()
         self._is_up.set()
         await self._stopping.wait()
-        server.close()
+        await self._close()
+
+    async def _listen(self) -> None:
+        self._listener = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, backlog=512
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
         for writer in tuple(self._writers):
             writer.transport.abort()
 
@@ -86,20 +110,38 @@ class ThreadedServer(ABC):
 
 
 class McpUpstream(ThreadedServer):
-    """A raw MCP server with one tool, `echo`; its faults are those of bad answers."""
+    """A raw MCP server with one tool, `echo`; its faults are those of bad answers.
+
+    `requests` counts all it got, `calls` the calls of tools alone.
+    """
 
     def __init__(self, eras: Eras = Eras.BOTH, *, redirect_to: str = "") -> None:
         super().__init__()
-        self.fault = HttpFault.NONE
-        self.redirect_to = redirect_to
+        self.manner = Manner(eras=eras, redirect_to=redirect_to)
         self.requests = 0
-        self._eras = eras
+        self.calls = 0
+        self._starts = 1
+
+    @property
+    def fault(self) -> HttpFault:
+        return self.manner.fault
+
+    @fault.setter
+    def fault(self, fault: HttpFault) -> None:
+        self.manner.fault = fault
+
+    def up(self) -> None:
+        """Come back on the same port, as a new process that knows no session of before."""
+        self._starts += 1
+        self.manner.session_id = f"of-start-{self._starts}"
+        super().up()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             exchange = await Exchange.read(reader)
             self.requests += 1
-            await respond(self.fault, exchange, self._eras, reader, writer, self.redirect_to)
+            self.calls += exchange.method == "tools/call"
+            await respond(self.manner, exchange, reader, writer)
             await writer.drain()
 
 
@@ -112,6 +154,8 @@ class TcpFault(StrEnum):
     HALF_CLOSE = "half-close"
     GARBAGE = "garbage"
     BLACKHOLE = "blackhole"
+    LATENCY = "latency"
+    """Every piece comes late by `LATENCY_S`; nothing is lost."""
     SLOW_DRIP = "slow-drip"
 
 
@@ -157,6 +201,9 @@ class TcpFaultProxy(ThreadedServer):
         half = chunk[: len(chunk) // 2]
         match self.fault:
             case TcpFault.NONE:
+                writer.write(chunk)
+            case TcpFault.LATENCY:
+                await asyncio.sleep(LATENCY_S)
                 writer.write(chunk)
             case TcpFault.BLACKHOLE:
                 pass

@@ -103,6 +103,7 @@ class HubProcess(HubConnection, ChildProcess):
 
     `env` adds to the environment; other AGENTHUB_ variables of the caller are not passed on. The
     data dir outlives the process: `stop()` or `kill()` and `start()` again is a restart.
+    `launcher` is a module of the tests that plants something and then runs the hub.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class HubProcess(HubConnection, ChildProcess):
         env: Mapping[str, str] | None = None,
         ready_timeout_s: float = 30.0,
         token: str = OWNER_TOKEN,
+        launcher: str = "agenthub",
     ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
@@ -121,7 +123,7 @@ class HubProcess(HubConnection, ChildProcess):
         serve = ["serve", "--port", str(self.port), "--data-dir", str(data_dir)]
         ChildProcess.__init__(
             self,
-            [sys.executable, "-m", "agenthub", *serve],
+            [sys.executable, "-m", launcher, *serve],
             log_path=data_dir.with_name(data_dir.name + ".log"),
             is_ready=self._answers_readyz,
             env={**inherited, "AGENTHUB_OWNER_TOKEN": token, **(env or {})},
