@@ -1,6 +1,7 @@
 """A write-ahead journal on this machine: what is appended survives the end of the process."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 
 class Journal(ABC):
@@ -12,19 +13,26 @@ class Journal(ABC):
 
     @abstractmethod
     def append(self, record: bytes) -> None:
-        """Add one record (no line break in it). Microseconds. Raises UnavailableError."""
+        """Add one record (no line break in it). Microseconds.
+
+        Raises UnavailableError (code `journal_unavailable`); the record is then not kept.
+        """
 
     @abstractmethod
     def rotate(self) -> int:
-        """Begin a new segment; give the number of the one just ended."""
+        """Begin a new segment; give the number of the one just ended.
+
+        Raises UnavailableError (code `journal_unavailable`); the present one goes on then.
+        """
 
     @abstractmethod
     def drop(self, segment: int) -> None:
         """Forget a segment and all before it: their records are stored."""
 
     @abstractmethod
-    def replay(self) -> list[bytes]:
-        """Give the records that earlier processes left, oldest first; a torn last one is left out.
+    def replay(self) -> Iterator[bytes]:
+        """Give the records of all ended segments, those of earlier processes first.
 
-        Call it once, before the first append. They stay until their segment is dropped.
+        A segment is read when its turn comes. Damaged records are left out. All stay until
+        their segment is dropped.
         """
