@@ -29,6 +29,9 @@ from agenthub.domain.ports.outbound.storage.unit_of_work import (
 )
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_bus import FakeEventBus
+from tests.fakes.storage_cost import CostRows, FakeBudgetRepository, FakeLedgerRepository
+from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
+from tests.fakes.storage_definitions import DefinitionRows, FakeDefinitionRepository
 
 
 @dataclass
@@ -37,6 +40,9 @@ class Rows:
 
     endpoints: dict[EndpointId, Endpoint] = field(default_factory=dict[EndpointId, Endpoint])
     groups: dict[GroupId, Group] = field(default_factory=dict[GroupId, Group])
+    definitions: DefinitionRows = field(default_factory=DefinitionRows)
+    instances: InstanceRows = field(default_factory=InstanceRows)
+    cost: CostRows = field(default_factory=CostRows)
     keys: dict[KeyId, ApiKey] = field(default_factory=dict[KeyId, ApiKey])
     events: list[StoredEvent] = field(default_factory=list[StoredEvent])
 
@@ -95,6 +101,10 @@ class _FakeReading(Reading):
     def __init__(self, rows: Rows, workspace: WorkspaceId, clock: Clock) -> None:
         self.endpoints = FakeEndpointRepository(rows, workspace)
         self.groups = FakeGroupRepository(rows, workspace)
+        self.definitions = FakeDefinitionRepository(rows.definitions, rows.endpoints)
+        self.instances = FakeInstanceRepository(rows, workspace)
+        self.budgets = FakeBudgetRepository(rows.cost, workspace)
+        self.ledger = FakeLedgerRepository(rows.cost, workspace)
         self.keys = FakeKeyRepository(rows, workspace)
         self.events = FakeEventRepository(rows, clock)
 
@@ -108,6 +118,10 @@ class _FakeTransaction(Transaction):
         reading = _FakeReading(self._rows, workspace, clock)
         self.endpoints = reading.endpoints
         self.groups = reading.groups
+        self.definitions = reading.definitions
+        self.instances = reading.instances
+        self.budgets = reading.budgets
+        self.ledger = reading.ledger
         self.keys = reading.keys
         self.events = reading.events
 
@@ -151,6 +165,10 @@ class FakeEndpointRepository(EndpointRepository):
         for group in self._rows.groups.values():
             left = tuple(m for m in group.members if m.endpoint_id != endpoint_id)
             self._rows.groups[group.id] = replace(group, members=left)
+        for key in [
+            k for k, (i, _) in self._rows.instances.items() if i.endpoint_id == endpoint_id
+        ]:
+            del self._rows.instances[key]
 
     async def find(self, id_or_name: str) -> Endpoint | None:
         by_id = self._rows.endpoints.get(EndpointId(id_or_name))

@@ -6,11 +6,13 @@ from contextvars import ContextVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agenthub.adapters.outbound.storage.definitions import SqlDefinitionRepository
 from agenthub.adapters.outbound.storage.endpoints import SqlEndpointRepository
 from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.events import SqlEventRepository
 from agenthub.adapters.outbound.storage.groups import SqlGroupRepository
 from agenthub.adapters.outbound.storage.identity import SqlKeyRepository
+from agenthub.adapters.outbound.storage.instances import SqlInstanceRepository
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import DomainEvent
 from agenthub.domain.ids import WorkspaceId
@@ -67,7 +69,9 @@ class _SqlReading(Reading):
         self, connection: AsyncConnection, workspace: WorkspaceId, secrets: SecretBox, clock: Clock
     ) -> None:
         self.endpoints = SqlEndpointRepository(connection, workspace, secrets)
+        self.definitions = SqlDefinitionRepository(connection, workspace)
         self.groups = SqlGroupRepository(connection, workspace)
+        self.instances = SqlInstanceRepository(connection, workspace, secrets)
         self.keys = SqlKeyRepository(connection, workspace)
         self.feed = SqlEventRepository(connection, workspace, clock)
         self.events = self.feed
@@ -76,7 +80,9 @@ class _SqlReading(Reading):
 class _SqlTransaction(Transaction):
     def __init__(self, connection: AsyncConnection, reading: _SqlReading, bus: EventBus) -> None:
         self.endpoints = reading.endpoints
+        self.definitions = reading.definitions
         self.groups = reading.groups
+        self.instances = reading.instances
         self.keys = reading.keys
         self.events = reading.events
         self._feed = reading.feed
