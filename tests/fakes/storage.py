@@ -30,8 +30,8 @@ from agenthub.domain.ports.outbound.storage.unit_of_work import (
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.storage_cost import CostRows, FakeBudgetRepository, FakeLedgerRepository
-from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
 from tests.fakes.storage_definitions import DefinitionRows, FakeDefinitionRepository
+from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
 
 
 @dataclass

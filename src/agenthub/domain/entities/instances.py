@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from agenthub.domain.entities.endpoints import Endpoint
+from agenthub.domain.exceptions import FieldFault, InvalidError
 from agenthub.domain.ids import EndpointId, InstanceId, WorkspaceId
+
+MAX_WEIGHT = 1_000
+MAX_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +16,8 @@ class Instance:
     """How one address of a server takes part in balancing. Construction raises InvalidError.
 
     `weight` (1 to 1,000) is its part of its priority's calls; priority 0 comes first, a higher
-    one only when those before it cannot take a call. A draining instance takes no new calls.
+    one (up to 100) only when those before it cannot take a call. A draining instance takes no
+    new calls.
     The instance whose id is `endpoint_id` is the server's own address.
     """
 
@@ -22,3 +28,28 @@ class Instance:
     priority: int = 0
     draining: bool = False
     created_at: datetime
+
+    def __post_init__(self) -> None:
+        faults: list[FieldFault] = []
+        if not 1 <= self.weight <= MAX_WEIGHT:
+            faults.append(FieldFault(("weight",), f"must be from 1 to {MAX_WEIGHT:,}"))
+        if not 0 <= self.priority <= MAX_PRIORITY:
+            faults.append(FieldFault(("priority",), f"must be from 0 to {MAX_PRIORITY}"))
+        if faults:
+            text = "; ".join(f"{fault.loc[0]}: {fault.message}" for fault in faults)
+            raise InvalidError(text, faults=tuple(faults), code="invalid_instance")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the server's own address, and not a further one."""
+        return self.id == self.endpoint_id
+
+
+def own_instance(endpoint: Endpoint) -> Instance:
+    """Give the instance that every server has: its own address."""
+    return Instance(
+        id=InstanceId(endpoint.id),
+        workspace=endpoint.workspace,
+        endpoint_id=endpoint.id,
+        created_at=endpoint.created_at,
+    )

@@ -1,6 +1,5 @@
 """Endpoints in the database; the values of `env` and `headers` are sealed."""
 
-import json
 from typing import Any
 
 from sqlalchemy import (
@@ -20,20 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agenthub.adapters.outbound.storage.columns import METADATA, Moment, Text, is_storable
 from agenthub.adapters.outbound.storage.faults import conflicts
-from agenthub.domain.entities.endpoints import (
-    Endpoint,
-    EraChoice,
-    HttpKind,
-    HttpTransport,
-    StdioTransport,
-    Transport,
-)
-from agenthub.domain.exceptions import ConflictError, HubError, NotFoundError
+from agenthub.adapters.outbound.storage.transports import columns_of, transport_of
+from agenthub.domain.entities.endpoints import Endpoint, EraChoice
+from agenthub.domain.exceptions import ConflictError, NotFoundError
 from agenthub.domain.ids import EndpointId, WorkspaceId
-from agenthub.domain.ports.outbound.secrets import SealBrokenError, SecretBox
+from agenthub.domain.ports.outbound.secrets import SecretBox
 from agenthub.domain.ports.outbound.storage.endpoints import EndpointRepository
-
-STDIO = "stdio"
 
 ENDPOINTS = Table(
     "endpoints",
@@ -108,15 +99,9 @@ class SqlEndpointRepository(EndpointRepository):
         return f"{self._workspace}|endpoints|{endpoint_id}|secrets"
 
     def _values(self, endpoint: Endpoint) -> dict[str, Any]:
-        kind, target, secrets = _taken_apart(endpoint.transport)
-        sealed = self._secrets.seal(
-            json.dumps(secrets).encode(), context=self._context(endpoint.id)
-        )
         return {
             "name": endpoint.name,
-            "kind": kind,
-            "target": target,
-            "secrets": sealed,
+            **columns_of(endpoint.transport, self._secrets, self._context(endpoint.id)),
             "era": endpoint.era.value,
             "tags": list(endpoint.tags),
             "enabled": endpoint.enabled,
@@ -129,38 +114,13 @@ class SqlEndpointRepository(EndpointRepository):
             id=EndpointId(row.id),
             workspace=self._workspace,
             name=row.name,
-            transport=_put_together(row.kind, row.target, self._opened(row)),
+            transport=transport_of(row, self._secrets, self._context(row.id), row.name),
             era=EraChoice(row.era),
             tags=tuple(row.tags),
             enabled=row.enabled,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )
-
-    def _opened(self, row: Row[Any]) -> dict[str, str]:
-        try:
-            return json.loads(self._secrets.open(row.secrets, context=self._context(row.id)))
-        except SealBrokenError as error:
-            raise HubError(
-                f"The secrets of the server {row.name!r} cannot be opened: {error} Start the hub "
-                f"with the key that sealed them (`secret.key` in the data folder).",
-                code="secrets_unreadable",
-            ) from error
-
-
-def _taken_apart(transport: Transport) -> tuple[str, dict[str, Any], dict[str, str]]:
-    match transport:
-        case StdioTransport(command=command, args=args, env=env, cwd=cwd):
-            return STDIO, {"command": command, "args": list(args), "cwd": cwd}, env
-        case HttpTransport(url=url, kind=kind, headers=headers):
-            return kind.value, {"url": url}, headers
-
-
-def _put_together(kind: str, target: dict[str, Any], secrets: dict[str, str]) -> Transport:
-    if kind == STDIO:
-        args = tuple(target["args"])
-        return StdioTransport(command=target["command"], args=args, env=secrets, cwd=target["cwd"])
-    return HttpTransport(url=target["url"], kind=HttpKind(kind), headers=secrets)
 
 
 def _taken(endpoint: Endpoint) -> dict[str, ConflictError]:
