@@ -8,8 +8,10 @@ HubError
 ├── ConflictError           a name is taken, or the state has moved on
 ├── GoneError               it was there and has expired
 ├── QuotaError              too much, come back later
+│   └── OverLimitError      for a limit or a budget of the hub's own
 ├── UnavailableError        an endpoint cannot be reached now
-│   └── NotConnectedError   nothing was sent to it
+│   ├── NotConnectedError   nothing was sent to it
+│   └── HeldBackError       a guard of the hub lets nothing through to it
 ├── TimedOutError           an endpoint did not answer in time
 ├── UpstreamError           an endpoint answered, but not with MCP
 ├── UnanswerableError       an endpoint asked, and nobody behind the call can answer
@@ -117,6 +119,18 @@ class QuotaError(HubError):
 class UnavailableError(HubError):
     kind = ErrorKind.UNAVAILABLE
     code = "server_unavailable"
+
+
+class OverLimitError(QuotaError):
+    """A limit or a budget of the hub's own; nothing was sent."""
+
+    reached_server = False
+
+
+class HeldBackError(UnavailableError):
+    """A guard of the hub holds calls to this server back; nothing was sent."""
+
+    reached_server = False
 
 
 class NotConnectedError(UnavailableError):
