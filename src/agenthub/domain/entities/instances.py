@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from agenthub.domain.entities.endpoints import Endpoint
 from agenthub.domain.exceptions import FieldFault, InvalidError
 from agenthub.domain.ids import EndpointId, InstanceId, WorkspaceId
 
@@ -45,11 +44,11 @@ class Instance:
         return self.id == self.endpoint_id
 
 
-def own_instance(endpoint: Endpoint) -> Instance:
+def own_instance(endpoint_id: EndpointId, workspace: WorkspaceId, created_at: datetime) -> Instance:
     """Give the instance that every server has: its own address."""
     return Instance(
-        id=InstanceId(endpoint.id),
-        workspace=endpoint.workspace,
-        endpoint_id=endpoint.id,
-        created_at=endpoint.created_at,
+        id=InstanceId(endpoint_id),
+        workspace=workspace,
+        endpoint_id=endpoint_id,
+        created_at=created_at,
     )

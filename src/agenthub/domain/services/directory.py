@@ -58,7 +58,7 @@ class Directory:
         self._endpoints[endpoint.id] = endpoint
         self._by_name[endpoint.workspace, endpoint.name] = endpoint
         if endpoint.id not in self._instances:
-            self._put_instances(endpoint.id, (own_instance(endpoint),))
+            self._put_instances(endpoint.id, (_own(endpoint),))
         self._changed(frozenset({endpoint.id}))
 
     def drop_endpoint(self, endpoint_id: EndpointId) -> None:
@@ -78,7 +78,7 @@ class Directory:
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None:
             return
-        own = next((i for i in instances if i.is_own), own_instance(endpoint))
+        own = next((i for i in instances if i.is_own), _own(endpoint))
         further = (i for i in instances if not i.is_own)
         self._put_instances(endpoint_id, (own, *sorted(further, key=lambda i: i.id)))
 
@@ -114,6 +114,10 @@ class Directory:
         self.revision += 1
         for listener in self._listeners:
             listener(endpoint_ids)
+
+
+def _own(endpoint: Endpoint) -> Instance:
+    return own_instance(endpoint.id, endpoint.workspace, endpoint.created_at)
 
 
 def _members_of(group: Group) -> frozenset[EndpointId]:

@@ -1,9 +1,9 @@
 import pytest
 
-from agenthub.domain.entities.instances import Instance, own_instance
+from agenthub.domain.entities.instances import Instance
 from agenthub.domain.exceptions import InvalidError
 from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, InstanceId
-from tests.unit.domain.services.samples import AT, endpoint
+from tests.unit.domain.services.samples import AT, endpoint, own
 
 
 def instance(*, weight: int = 1, priority: int = 0) -> Instance:
@@ -39,6 +39,6 @@ def test_the_limits_themselves_are_allowed() -> None:
 
 
 def test_the_own_address_bears_the_id_of_its_server() -> None:
-    own = own_instance(endpoint("time"))
-    assert (own.id, own.endpoint_id, own.is_own) == ("id-time", "id-time", True)
+    address = own(endpoint("time"))
+    assert (address.id, address.endpoint_id, address.is_own) == ("id-time", "id-time", True)
     assert not instance().is_own

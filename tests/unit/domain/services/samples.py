@@ -7,6 +7,7 @@ from agenthub.domain.entities.catalog.listing import IDENTITY_FIELD, Catalog, It
 from agenthub.domain.entities.endpoints import Endpoint, HttpTransport
 from agenthub.domain.entities.groups import Group, GroupMember
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
+from agenthub.domain.entities.instances import Instance, own_instance
 from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, GroupId
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -22,6 +23,11 @@ def endpoint(name: str, *, id: str | None = None, enabled: bool = True) -> Endpo
         created_at=AT,
         updated_at=AT,
     )
+
+
+def own(of: Endpoint) -> Instance:
+    """Give the instance that a server has by itself."""
+    return own_instance(of.id, of.workspace, of.created_at)
 
 
 def group(slug: str, *servers: str, members: tuple[GroupMember, ...] = ()) -> Group:

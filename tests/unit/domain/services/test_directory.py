@@ -1,9 +1,8 @@
 from dataclasses import replace
 
-from agenthub.domain.entities.instances import own_instance
 from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, GroupId, InstanceId, WorkspaceId
 from agenthub.domain.services.directory import Directory
-from tests.unit.domain.services.samples import endpoint, group
+from tests.unit.domain.services.samples import endpoint, group, own
 
 OTHER = WorkspaceId("other")
 
@@ -61,21 +60,21 @@ def test_every_change_names_the_endpoints_before_and_after_it() -> None:
 def test_a_known_endpoint_always_has_its_own_address_first() -> None:
     directory, time = Directory(), endpoint("time")
     directory.put_endpoint(time)
-    assert directory.instances(time.id) == (own_instance(time),)
-    further = [replace(own_instance(time), id=_instance_id(name)) for name in ("b", "a")]
+    assert directory.instances(time.id) == (own(time),)
+    further = [replace(own(time), id=_instance_id(name)) for name in ("b", "a")]
     directory.put_instances(time.id, tuple(further))
     assert [one.id for one in directory.instances(time.id)] == ["id-time", "a", "b"]
     assert directory.instance(_instance_id("b")) == further[0]
     directory.put_endpoint(replace(time, name="clock"))
     assert [one.id for one in directory.instances(time.id)] == ["id-time", "a", "b"]
-    directory.put_instances(time.id, (replace(own_instance(time), weight=5),))
+    directory.put_instances(time.id, (replace(own(time), weight=5),))
     assert [(one.id, one.weight) for one in directory.instances(time.id)] == [("id-time", 5)]
     assert directory.instance(_instance_id("b")) is None
 
 
 def test_an_unknown_endpoint_has_no_instances() -> None:
     directory, time = Directory(), endpoint("time")
-    directory.put_instances(time.id, (own_instance(time),))
+    directory.put_instances(time.id, (own(time),))
     assert directory.instances(time.id) == ()
     directory.put_endpoint(time)
     directory.drop_endpoint(time.id)
@@ -89,7 +88,7 @@ def test_instances_change_no_view() -> None:
     told: list[frozenset[EndpointId]] = []
     directory.listen(told.append)
     before = directory.revision
-    directory.put_instances(time.id, (replace(own_instance(time), weight=9),))
+    directory.put_instances(time.id, (replace(own(time), weight=9),))
     assert (told, directory.revision) == ([], before)
 
 

@@ -13,6 +13,7 @@ from agenthub.adapters.outbound.storage.events import SqlEventRepository
 from agenthub.adapters.outbound.storage.groups import SqlGroupRepository
 from agenthub.adapters.outbound.storage.identity import SqlKeyRepository
 from agenthub.adapters.outbound.storage.instances import SqlInstanceRepository
+from agenthub.adapters.outbound.storage.policies import SqlPolicyRepository
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import DomainEvent
 from agenthub.domain.ids import WorkspaceId
@@ -73,6 +74,7 @@ class _SqlReading(Reading):
         self.groups = SqlGroupRepository(connection, workspace)
         self.instances = SqlInstanceRepository(connection, workspace, secrets)
         self.keys = SqlKeyRepository(connection, workspace)
+        self.policies = SqlPolicyRepository(connection, workspace)
         self.feed = SqlEventRepository(connection, workspace, clock)
         self.events = self.feed
 
@@ -84,6 +86,7 @@ class _SqlTransaction(Transaction):
         self.groups = reading.groups
         self.instances = reading.instances
         self.keys = reading.keys
+        self.policies = reading.policies
         self.events = reading.events
         self._feed = reading.feed
         self._connection = connection
