@@ -32,6 +32,7 @@ from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.storage_cost import CostRows, FakeBudgetRepository, FakeLedgerRepository
 from tests.fakes.storage_definitions import DefinitionRows, FakeDefinitionRepository
 from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
+from tests.fakes.storage_policies import FakePolicyRepository, PolicyRows, drop_policies
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Rows:
     definitions: DefinitionRows = field(default_factory=DefinitionRows)
     instances: InstanceRows = field(default_factory=InstanceRows)
     cost: CostRows = field(default_factory=CostRows)
+    policies: PolicyRows = field(default_factory=PolicyRows)
     keys: dict[KeyId, ApiKey] = field(default_factory=dict[KeyId, ApiKey])
     events: list[StoredEvent] = field(default_factory=list[StoredEvent])
 
@@ -106,6 +108,7 @@ class _FakeReading(Reading):
         self.budgets = FakeBudgetRepository(rows.cost, workspace)
         self.ledger = FakeLedgerRepository(rows.cost, workspace)
         self.keys = FakeKeyRepository(rows, workspace)
+        self.policies = FakePolicyRepository(rows.policies, rows.endpoints)
         self.events = FakeEventRepository(rows, clock)
 
 
@@ -123,6 +126,7 @@ class _FakeTransaction(Transaction):
         self.budgets = reading.budgets
         self.ledger = reading.ledger
         self.keys = reading.keys
+        self.policies = reading.policies
         self.events = reading.events
 
     def emit(self, event: DomainEvent) -> None:
@@ -162,6 +166,7 @@ class FakeEndpointRepository(EndpointRepository):
     async def remove(self, endpoint_id: EndpointId) -> None:
         if self._rows.endpoints.pop(endpoint_id, None) is None:
             raise NotFoundError("no such server", code="server_not_found")
+        drop_policies(self._rows.policies, endpoint_id)
         for group in self._rows.groups.values():
             left = tuple(m for m in group.members if m.endpoint_id != endpoint_id)
             self._rows.groups[group.id] = replace(group, members=left)

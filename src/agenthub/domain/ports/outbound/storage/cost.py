@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from agenthub.domain.entities.cost import Budget, Entry, EntryKind, PriceSnapshot
@@ -61,6 +61,16 @@ class EntryFilter:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DayCalls:
+    """How often a party called a tool on one day. Refused calls do not count."""
+
+    subject: str
+    server: str
+    tool: str
+    calls: int
+
+
 class LedgerRepository(ABC):
     """The ledger of the transaction's workspace. An entry's id is kept once.
 
@@ -73,7 +83,10 @@ class LedgerRepository(ABC):
 
     @abstractmethod
     async def settle(self, entry: Entry) -> Entry | None:
-        """Replace an entry that is RESERVED; give what it was, None where it is settled or gone."""
+        """End an entry that is RESERVED; give what it was, None where it is settled or gone.
+
+        What was known before stays: its time, kind, purpose, party and reservation.
+        """
 
     @abstractmethod
     async def reserved(self) -> list[Entry]:
@@ -87,12 +100,18 @@ class LedgerRepository(ABC):
     async def summary(self, by: SummaryKey, where: EntryFilter) -> list[SummaryRow]:
         """Sum up, days in their order, all else by cost, then by calls, falling.
 
-        Whole days only: `since` and `until` count by their dates. RESERVED entries are left out.
+        Whole days only: from the day of `since` to the last one that begins before `until`.
+        RESERVED entries are left out. A tool's key is SERVER/TOOL; what has no such key is summed
+        up under the empty one, so that the rows add up to the whole.
         """
 
     @abstractmethod
+    async def calls_on(self, day: date) -> list[DayCalls]:
+        """Count the tool calls of one day (UTC)."""
+
+    @abstractmethod
     async def prune(self, *, before: datetime) -> int:
-        """Drop entries older than `before`; summaries keep them. Says how many."""
+        """Drop settled entries older than `before`; summaries keep them. Says how many."""
 
     @abstractmethod
     async def put_price(self, price: PriceSnapshot) -> None:
@@ -131,4 +150,8 @@ class BudgetRepository(ABC):
 
     @abstractmethod
     async def put_spend(self, budget_id: BudgetId, period_start: datetime, spend: Spend) -> None:
-        """Keep what the period has used."""
+        """Keep what the period has used. The budget must be there."""
+
+    @abstractmethod
+    async def mark(self, name: str) -> bool:
+        """Note for good that something was done, and say whether it is new."""
