@@ -44,6 +44,7 @@ class AgentHubContainer(containers.DeclarativeContainer):
         services.events,
         services.announcer,
         outbound.mcp_client,
+        services.health,
         faces.mcp,
     )
     """In the order of starting; they end backwards."""

@@ -4,6 +4,8 @@ from dependency_injector import containers, providers
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.config.settings import Settings
+from agenthub.domain.entities.resilience.policy import GatewayPolicy
+from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.mcp_client import McpClient
@@ -17,6 +19,12 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.monitoring import HealthService
+
+
+def default_policy(endpoint_id: EndpointId) -> GatewayPolicy:
+    """Give every server what holds unless somebody says otherwise."""
+    return GatewayPolicy()
 
 
 class ServicesContainer(containers.DeclarativeContainer):
@@ -53,11 +61,21 @@ class ServicesContainer(containers.DeclarativeContainer):
         owner_token=owner_token,
         uow=uow,
     )
+    health = providers.Singleton(
+        HealthService,
+        announcer=announcer,
+        chance=chance,
+        client=mcp_client,
+        clock=clock,
+        directory=directory,
+        policy_of=providers.Object(default_policy),
+    )
     endpoints = providers.Singleton(
         EndpointService,
         client=mcp_client,
         clock=clock,
         directory=directory,
+        health_of=health.provided.health,
         ids=ids,
         settle_timeout_s=settings.provided.upstream.settle_timeout_s,
         uow=uow,

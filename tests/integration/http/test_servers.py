@@ -8,6 +8,7 @@ import pytest
 
 from agenthub.domain.entities.endpoints import ConnectionStatus, EndpointState, Era
 from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.entities.monitoring import Health, HealthState
 from agenthub.domain.exceptions import RpcError, TimedOutError
 from agenthub.domain.ports.outbound.mcp_client import Answer, InputRequired, Question
 from tests.integration.http.world import SERVERS, Served, bearer, body_of
@@ -186,6 +187,16 @@ async def test_a_diagnosis_says_what_to_do(hub: Served) -> None:
     assert found["status"] == "unreachable"
     assert "refused" in found["findings"][0]["problem"]
     assert found["output"] == []
+
+
+async def test_a_server_that_fails_its_probes_says_so(hub: Served) -> None:
+    server = await hub.register("demo")
+    assert server["health"] == "unknown"
+    hub.world.health[server["id"]] = Health(HealthState.UNHEALTHY, "silence for 5 s")
+    assert (await hub.http.get(f"{SERVERS}/demo")).json()["health"] == "unhealthy"
+    found = (await hub.http.get(f"{SERVERS}/demo/diagnosis")).json()
+    assert found["status"] == "ready"
+    assert "silence for 5 s" in found["findings"][0]["problem"]
 
 
 async def test_items_are_listed_untouched_and_used(hub: Served) -> None:

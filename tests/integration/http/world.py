@@ -25,6 +25,7 @@ from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
+from agenthub.domain.entities.monitoring import Health
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
@@ -34,6 +35,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.monitoring import UNWATCHED
 from tests.fakes.clock import FakeChance
 from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.secrets import FakeSecretBox
@@ -57,6 +59,7 @@ class RestWorld:
         )
         self.client = FakeMcpClient()
         self.directory = Directory()
+        self.health: dict[EndpointId, Health] = {}
         self.announcer = Announcer(
             client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
         )
@@ -78,6 +81,7 @@ class RestWorld:
                 client=self.client,
                 clock=self.clock,
                 directory=self.directory,
+                health_of=lambda endpoint_id: self.health.get(endpoint_id, UNWATCHED),
                 ids=ids,
                 settle_timeout_s=5,
                 uow=self.uow,

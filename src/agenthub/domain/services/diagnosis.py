@@ -9,6 +9,7 @@ from agenthub.domain.entities.endpoints import (
     EndpointState,
     StdioTransport,
 )
+from agenthub.domain.entities.monitoring import Health, HealthState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,13 @@ class Finding:
 
 
 def findings_of(
-    endpoint: Endpoint, state: EndpointState, counts: dict[str, int], flags: tuple[str, ...]
+    endpoint: Endpoint,
+    state: EndpointState,
+    counts: dict[str, int],
+    flags: tuple[str, ...],
+    health: Health,
 ) -> tuple[Finding, ...]:
-    """Judge a server by its connection and its catalogue; nothing found means healthy."""
+    """Judge a server by its connection, catalogue and probes; nothing found means healthy."""
     found: list[Finding] = []
     reason = state.last_error or "it has not answered"
     match state.status:
@@ -42,6 +47,11 @@ def findings_of(
             )
         case ConnectionStatus.UNREACHABLE:
             found.append(Finding(f"It cannot be used: {reason}", _reach_advice(endpoint)))
+        case ConnectionStatus.READY if health.state is HealthState.UNHEALTHY:
+            why = health.fault or "it does not answer"
+            found.append(
+                Finding(f"It is connected, but fails its probes: {why}", _reach_advice(endpoint))
+            )
         case ConnectionStatus.READY if sum(counts.values()) == 0:
             found.append(Finding("It is connected, but offers nothing.", "Check its arguments."))
         case ConnectionStatus.READY:

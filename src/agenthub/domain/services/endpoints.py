@@ -17,6 +17,7 @@ from agenthub.domain.entities.endpoints import (
     Transport,
 )
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
+from agenthub.domain.entities.monitoring import Health, HealthState
 from agenthub.domain.event import ServerStatusChanged
 from agenthub.domain.exceptions import DeniedError, NotFoundError, UpstreamError
 from agenthub.domain.ids import EndpointId
@@ -59,6 +60,7 @@ class EndpointReport:
     state: EndpointState
     counts: dict[str, int]
     flags: tuple[str, ...]
+    health: HealthState = HealthState.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class EndpointService:
         client: McpClient,
         clock: Clock,
         directory: Directory,
+        health_of: Callable[[EndpointId], Health],
         ids: IdFactory,
         settle_timeout_s: float,
         uow: UnitOfWork,
@@ -86,6 +89,7 @@ class EndpointService:
         self._client = client
         self._clock = clock
         self._directory = directory
+        self._health_of = health_of
         self._ids = ids
         self._settle_timeout_s = settle_timeout_s
         self._uow = uow
@@ -218,7 +222,8 @@ class EndpointService:
         """Say what is wrong with a server. Its output is shown to admins only: it may tell more."""
         principal.require(Scope.HUB_READ)
         report = self._report(self._find(principal, id_or_name))
-        findings = findings_of(report.endpoint, report.state, report.counts, report.flags)
+        health = self._health_of(report.endpoint.id)
+        findings = findings_of(report.endpoint, report.state, report.counts, report.flags, health)
         may_read = principal.allows(Scope.ADMIN)
         output = self._client.output_tail(report.endpoint.id) if may_read else []
         return Diagnosis(report, findings, tuple(output))
@@ -256,7 +261,8 @@ class EndpointService:
     def _report(self, endpoint: Endpoint) -> EndpointReport:
         state = self._client.state(endpoint.id)
         catalog = self._client.catalog(endpoint.id, Era.MODERN)
-        return EndpointReport(endpoint, state, catalog.counts(), catalog.flags)
+        health = self._health_of(endpoint.id).state
+        return EndpointReport(endpoint, state, catalog.counts(), catalog.flags, health)
 
     def _visible(self, principal: Principal) -> list[Endpoint]:
         mine = self._directory.endpoints(principal.workspace)

@@ -19,6 +19,7 @@ from agenthub.adapters.inbound.http.transports import (
     show_transport,
 )
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, Era, EraChoice
+from agenthub.domain.entities.monitoring import HealthState
 from agenthub.domain.services.endpoints import (
     Diagnosis,
     EndpointDraft,
@@ -76,6 +77,7 @@ class ServerOut(BaseModel):
     id: str
     name: str
     status: ConnectionStatus
+    health: HealthState = Field(description="What the probes of its own address say.")
     enabled: bool
     era: EraChoice
     eras: list[Era] = Field(description="The protocol eras it has answered in.")
@@ -204,6 +206,7 @@ def show(report: EndpointReport) -> ServerOut:
         id=endpoint.id,
         name=endpoint.name,
         status=state.status,
+        health=report.health,
         enabled=endpoint.enabled,
         era=endpoint.era,
         eras=list(state.eras),
