@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -72,6 +72,17 @@ class McpSettings(_Group):
     max_sessions: int = Field(default=10_000, ge=1, le=1_000_000)
 
 
+class LlmSettings(_Group):
+    """The language model the hub speaks to, by LiteLLM's names. Without `model` there is none."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    api_base: Annotated[str, Field(max_length=2_000, pattern=r"^https?://")] | None = None
+    api_key: SecretStr | None = None
+    max_tokens: int = Field(default=4_096, ge=1, le=1_000_000)
+    """The longest answer, and what a call gets that names no length."""
+    prices_file: Path | None = None
+
+
 class HitlSettings(_Group):
     """Questions that wait for somebody."""
 
@@ -101,6 +112,7 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     events: EventSettings = EventSettings()
     hitl: HitlSettings = HitlSettings()
+    llm: LlmSettings = LlmSettings()
     log: LogSettings = LogSettings()
     mcp: McpSettings = McpSettings()
     upstream: UpstreamSettings = UpstreamSettings()

@@ -62,8 +62,15 @@ class PriceList(ABC):
     """What models cost, from the bundled list and the operator's own file above it."""
 
     @abstractmethod
+    async def load(self) -> None:
+        """Have the list at hand, so that the other methods answer at once."""
+
+    @abstractmethod
     def price(self, model: str) -> PriceSnapshot | None:
-        """Give today's prices of a model, None where they are not known."""
+        """Give today's prices of a model, None where they are not known.
+
+        Its `body` holds the rates in nano-dollars per token as exact decimal texts.
+        """
 
     @abstractmethod
     def models(self) -> list[str]:
