@@ -74,8 +74,8 @@ conformance: deps ## the official MCP conformance suite, through the hub
 	@home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
 		$(BIN)/pytest tests/conformance -v $(ARGS)
 
-bench: sync ## measure the hub; JSON on standard output
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: sync ## measure the hub (OF=resilience or OF=guards: these); JSON on standard output
+	@$(BIN)/python -m benchmarks$(if $(OF),.$(OF)) $(ARGS)
 
 clean: ## remove what the tools left behind, keep the environments
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.xml

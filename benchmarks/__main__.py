@@ -11,82 +11,32 @@ import contextlib
 import json
 import os
 import platform
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
+from benchmarks.processes import (
+    Server,
+    free_port,
+    http,
+    measure,
+    register,
+    start_hub,
+    start_upstream,
+    wait_ready,
+)
 
 HUB_PORT, UPSTREAM_PORT, BARE_PORT = free_port(), free_port(), free_port()
 HUB = f"http://127.0.0.1:{HUB_PORT}"
 BARE = f"http://127.0.0.1:{BARE_PORT}/mcp"
 UPSTREAM = f"http://127.0.0.1:{UPSTREAM_PORT}/mcp"
-TOKEN = "benchmark-owner-token-0123456789"
-
-
-class Server:
-    """A child process, stopped at the end."""
-
-    def __init__(self, *args: str, env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            args, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL
-        )
-        self.probe = psutil.Process(self.process.pid)
-
-    def cpu_s(self) -> float:
-        times = self.probe.cpu_times()
-        return times.user + times.system
-
-    def rss_mb(self) -> float:
-        return round(self.probe.memory_info().rss / 1e6, 1)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(15)
-
-
-def http(method: str, url: str, body: dict | None = None) -> tuple[int, bytes]:
-    request = urllib.request.Request(url, method=method)
-    request.add_header("Authorization", f"Bearer {TOKEN}")
-    data = None
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
-        data = json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(request, data, timeout=30) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def wait_ready(url: str, limit_s: float = 60) -> float:
-    began = time.perf_counter()
-    while time.perf_counter() - began < limit_s:
-        with contextlib.suppress(OSError):
-            if http("GET", url)[0] < 500:
-                return time.perf_counter() - began
-        time.sleep(0.02)
-    raise TimeoutError(url)
 
 
 @contextlib.contextmanager
 def hub(folder: Path) -> Iterator[tuple[Server, float]]:
-    env = {"AGENTHUB_OWNER_TOKEN": TOKEN, "AGENTHUB_LOG__LEVEL": "warning"}
-    args = (sys.executable, "-m", "agenthub", "serve", "--port", str(HUB_PORT))
-    server = Server(*args, "--data-dir", str(folder), env=env)
+    server = start_hub(HUB_PORT, folder)
     try:
         yield server, wait_ready(f"{HUB}/readyz")
     finally:
@@ -94,8 +44,7 @@ def hub(folder: Path) -> Iterator[tuple[Server, float]]:
 
 
 def upstream(tools: int = 10) -> Server:
-    args = (sys.executable, "-m", "benchmarks.upstream", "--port", str(UPSTREAM_PORT))
-    server = Server(*args, "--tools", str(tools))
+    server = start_upstream(UPSTREAM_PORT, tools)
     wait_ready(UPSTREAM)
     return server
 
@@ -107,35 +56,6 @@ def bare() -> Server:
     return server
 
 
-def register(name: str, transport: dict) -> None:
-    body = {"name": name, "transport": transport}
-    status, text = http("POST", f"{HUB}/api/mcp/servers?verify=true", body)
-    if status != 201:
-        raise RuntimeError(f"{name}: {status} {text!r}")
-
-
-def measure(
-    target: Server, url: str, *, era: str, method: str, tools: list[str], load: tuple[int, int]
-) -> dict:
-    concurrency, requests = load
-    args = [sys.executable, "-m", "benchmarks.load", "--url", url, "--token", TOKEN, "--era", era]
-    args += ["--method", method, "--concurrency", str(concurrency), "--requests", str(requests)]
-    for tool in tools:
-        args += ["--tool", tool]
-    client = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert client.stdin is not None
-    assert client.stdout is not None
-    if client.stdout.readline().strip() != "READY":
-        raise RuntimeError(f"the load generator failed at {url}")
-    before = target.cpu_s()
-    client.stdin.write("\n")
-    client.stdin.flush()
-    figures = json.loads(client.stdout.read())
-    spent = target.cpu_s() - before
-    client.wait()
-    return {"cpu_ms": round(spent * 1e3 / figures["requests"], 3), **figures}
-
-
 def measure_calls(folder: Path, requests: int) -> list[dict]:
     """tools/call direct and through the hub, in both eras, over HTTP and stdio."""
     rows: list[dict] = []
@@ -143,9 +63,9 @@ def measure_calls(folder: Path, requests: int) -> list[dict]:
     try:
         with hub(folder) as (server, _):
             address = UPSTREAM
-            register("http", {"type": "streamable-http", "url": address})
+            register(HUB, "http", {"type": "streamable-http", "url": address})
             command = {"command": sys.executable, "args": ["-m", "benchmarks.upstream", "--stdio"]}
-            register("stdio", {"type": "stdio", "cwd": os.getcwd(), **command})
+            register(HUB, "stdio", {"type": "stdio", "cwd": os.getcwd(), **command})
             targets = {
                 "direct": (up, address, "echo"),
                 "bare forward to http": (floor, BARE, "http__echo"),
@@ -177,7 +97,7 @@ def measure_many(folder: Path, requests: int) -> list[dict]:
             for count in (1, 10, 50):
                 for number in range(registered, count):
                     transport = {"type": "streamable-http", "url": UPSTREAM}
-                    register(f"up-{number}", transport)
+                    register(HUB, f"up-{number}", transport)
                 registered = count
                 tools = [f"up-{number}__echo" for number in range(count)]
                 for method, concurrency in (("tools/list", 1), ("tools/call", 16)):
@@ -195,6 +115,7 @@ def measure_start(folder: Path) -> dict:
     """Seconds from start to ready and to the first successful call; memory when idle."""
     with hub(folder) as (_, _):
         register(
+            HUB,
             "demo",
             {"type": "stdio", "command": sys.executable, "args": ["-m", "agenthub.demo"]},
         )

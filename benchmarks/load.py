@@ -108,22 +108,26 @@ class Agent:
         done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         await self.connection.exchange((self.base + self.extra).encode(), orjson.dumps(done))
 
+    async def send(self, method: str, tool: str, text: str, number: int) -> bytes:
+        """Send one request and give the message that answers it, unread."""
+        call = method == "tools/call"
+        params: dict = {"name": tool, "arguments": {"text": text}} if call else {}
+        head = self.base + self.extra
+        if self.job.era == "modern":
+            params["_meta"] = META
+            head += f"mcp-protocol-version: {MODERN}\r\nmcp-method: {method}\r\n"
+            head += f"mcp-name: {tool}\r\n" if call else ""
+        body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        return await self.connection.exchange(head.encode(), orjson.dumps(body))
+
     async def request(self, number: int) -> None:
         job = self.job
         text = f"hello {self.number} {number}"
         tool = job.tools[number % len(job.tools)]
-        call = job.method == "tools/call"
-        params: dict = {"name": tool, "arguments": {"text": text}} if call else {}
-        head = self.base + self.extra
-        if job.era == "modern":
-            params["_meta"] = META
-            head += f"mcp-protocol-version: {MODERN}\r\nmcp-method: {job.method}\r\n"
-            head += f"mcp-name: {tool}\r\n" if call else ""
-        body = {"jsonrpc": "2.0", "id": number, "method": job.method, "params": params}
         began = time.perf_counter()
-        answer = await self.connection.exchange(head.encode(), orjson.dumps(body))
+        answer = await self.send(job.method, tool, text, number)
         job.latencies.append(time.perf_counter() - began)
-        if call:
+        if job.method == "tools/call":
             message = orjson.loads(answer)
             if message["id"] != number or message["result"]["content"][0]["text"] != text:
                 raise AssertionError(f"crossed or wrong answer: {answer[:300]!r}")
