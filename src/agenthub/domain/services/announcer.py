@@ -8,7 +8,9 @@ from typing import Self
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Era
 from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.entities.instances import Instance
 from agenthub.domain.event import CatalogChanged, DomainEvent, ServerStatusChanged
+from agenthub.domain.ids import InstanceId
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
@@ -55,7 +57,8 @@ class Announcer(McpListener):
         await self._tasks.__aexit__(None, None, None)
 
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
-        if self._directory.endpoint(endpoint.id) is None:
+        instance = self._directory.instance(InstanceId(endpoint.id))
+        if instance is None:
             return  # connected on trial: it is not registered
         news = (state.status.value, state.last_error)
         if self._status.get(endpoint.id) == news:
@@ -67,16 +70,16 @@ class Announcer(McpListener):
             ServerStatusChanged(
                 workspace=endpoint.workspace,
                 at=self._clock.now(),
-                endpoint_id=endpoint.id,
+                endpoint_id=instance.endpoint_id,
                 server=endpoint.name,
                 status=state.status.value,
-                detail=state.last_error,
+                detail=_detail(instance, state),
             )
         )
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
         if self._directory.endpoint(endpoint.id) is None:
-            return
+            return  # on trial, or a further instance: its server tells what it offers
         told = {kind.value for kind in kinds}
         last = self._waiting[-1] if self._waiting else None
         if isinstance(last, CatalogChanged) and last.server == endpoint.name:
@@ -125,3 +128,10 @@ class Announcer(McpListener):
             _logger.exception("events could not be stored; trying again")
             return False
         return True
+
+
+def _detail(instance: Instance, state: EndpointState) -> str | None:
+    """Say why, and of which instance where it is not the server's own address."""
+    if instance.is_own:
+        return state.last_error
+    return f"Instance {instance.id}: {state.last_error or state.status.value}"

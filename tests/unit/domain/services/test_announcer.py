@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from agenthub.domain.entities.endpoints import ConnectionStatus, EndpointState
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import StoredEvent
 from agenthub.domain.exceptions import UnavailableError
-from agenthub.domain.ids import DEFAULT_WORKSPACE
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, InstanceId
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction
 from agenthub.domain.services import announcer
 from agenthub.domain.services.announcer import Announcer
@@ -19,10 +20,11 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.mcp_client import READY, FakeMcpClient
 from tests.fakes.storage import FakeUnitOfWork
 from tests.support.waiting import eventually
-from tests.unit.domain.services.samples import catalog, endpoint
+from tests.unit.domain.services.samples import catalog, endpoint, own
 
 DOWN = EndpointState(status=ConnectionStatus.UNREACHABLE, last_error="refused")
 DEMO, OTHER = endpoint("demo"), endpoint("other")
+FURTHER = replace(DEMO, id=EndpointId("further"))
 
 
 class TroubledUnitOfWork(FakeUnitOfWork):
@@ -49,6 +51,8 @@ class Desk:
         directory = Directory()
         for one in (DEMO, OTHER):
             directory.put_endpoint(one)
+        further = replace(own(DEMO), id=InstanceId(FURTHER.id))
+        directory.put_instances(DEMO.id, (further,))
         self.announcer = Announcer(
             client=self.client, clock=FakeClock(), directory=directory, uow=self.uow
         )
@@ -148,3 +152,27 @@ async def test_an_error_of_the_block_leaves_the_announcer_bare() -> None:
     with pytest.raises(KeyError):
         async with Desk().announcer:
             raise KeyError
+
+
+async def test_the_state_of_a_further_instance_is_told_of_its_server_by_name(desk: Desk) -> None:
+    desk.announcer.on_state(FURTHER, DOWN)
+    desk.announcer.on_state(FURTHER, READY)
+    first, second = await desk.has_told(2)
+    assert (first.facts["server_id"], first.facts["server"]) == ("id-demo", "demo")
+    assert first.facts["status"] == "unreachable"
+    assert first.facts["detail"] == "Instance further: refused"
+    assert second.facts["detail"] == "Instance further: ready"
+
+
+async def test_what_a_further_instance_offers_is_no_news(desk: Desk) -> None:
+    desk.announcer.on_catalog(FURTHER, (ItemKind.TOOLS,))
+    desk.announcer.on_state(DEMO, DOWN)
+    (event,) = await desk.has_told(1)
+    assert event.name == "server.status"
+
+
+async def test_an_instance_on_trial_is_no_news(desk: Desk) -> None:
+    desk.announcer.on_state(replace(FURTHER, id=EndpointId("on trial")), READY)
+    desk.announcer.on_state(DEMO, DOWN)
+    (event,) = await desk.has_told(1)
+    assert event.facts["detail"] == "refused"

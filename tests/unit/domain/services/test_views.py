@@ -1,15 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
-from agenthub.domain.entities.catalog.listing import ItemKind
-from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.catalog.listing import EMPTY, ItemKind
+from agenthub.domain.entities.endpoints import Endpoint, Era
 from agenthub.domain.entities.groups import GroupMember
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.exceptions import NotFoundError
-from agenthub.domain.ids import EndpointId
+from agenthub.domain.ids import EndpointId, InstanceId
 from agenthub.domain.services.catalog.views import CatalogService, View
 from agenthub.domain.services.directory import Directory
 from tests.fakes.mcp_client import FakeMcpClient
-from tests.unit.domain.services.samples import bound_to, catalog, endpoint, group
+from tests.unit.domain.services.samples import bound_to, catalog, endpoint, group, own
 
 OFFERS = catalog(
     tools=["add", "echo"],
@@ -148,3 +150,46 @@ async def test_changes_of_catalogue_directory_and_resources_are_told(house: Hous
 async def test_watching_what_the_view_does_not_show_is_refused(house: House) -> None:
     with pytest.raises(NotFoundError):
         await house.service.watch(house.service.view_all(OWNER), "nobody+demo://a")
+
+
+async def with_second(house: House) -> Endpoint:
+    calc = endpoint("calc")
+    second = replace(calc, id=EndpointId("second"))
+    instance = replace(own(calc), id=InstanceId(second.id))
+    house.directory.put_instances(calc.id, (instance,))
+    await house.client.connect(second)
+    return second
+
+
+async def test_a_further_instance_changes_no_list(house: House) -> None:
+    told: list[EndpointId] = []
+    house.service.listen(lambda endpoint_id, _: told.append(endpoint_id), lambda *_: None)
+    second = await with_second(house)
+    before = house.service.offer(house.service.view_all(OWNER), Era.MODERN)
+    house.client.offer(second.id, catalog(tools=["other"]))
+    assert house.service.offer(house.service.view_all(OWNER), Era.MODERN) is before
+    assert told == []
+
+
+async def test_a_further_instance_speaks_for_a_server_that_was_never_reached(house: House) -> None:
+    view = house.service.view_server(OWNER, "calc")
+    house.client.offer(EndpointId("id-calc"), EMPTY)
+    assert house.keys(view) == []
+    told: list[EndpointId] = []
+    house.service.listen(lambda endpoint_id, _: told.append(endpoint_id), lambda *_: None)
+    second = await with_second(house)
+    house.client.offer(second.id, catalog(tools=["spare"]))
+    assert house.keys(view) == ["spare"]
+    assert told == ["id-calc"]
+    target = house.service.find(view, Era.MODERN, ItemKind.TOOLS, "spare")
+    assert target is not None
+    assert (target.endpoint_id, target.server) == ("id-calc", "calc")
+
+
+async def test_a_server_on_trial_changes_no_list(house: House) -> None:
+    told: list[EndpointId] = []
+    house.service.listen(lambda endpoint_id, _: told.append(endpoint_id), lambda *_: None)
+    trial = endpoint("trial")
+    await house.client.connect(trial)
+    house.client.offer(trial.id, OFFERS)
+    assert told == []

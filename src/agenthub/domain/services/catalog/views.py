@@ -4,15 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agenthub.domain.entities.catalog.exposure import ExposedItem, Target, chosen_uri, expose
-from agenthub.domain.entities.catalog.listing import Catalog, ItemKind
-from agenthub.domain.entities.catalog.naming import SEPARATOR
+from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
+from agenthub.domain.entities.catalog.naming import SEPARATOR, expose_name
 from agenthub.domain.entities.catalog.uris import split_uri
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
 from agenthub.domain.entities.groups import Group, GroupMember
 from agenthub.domain.entities.identity import Principal, Scope
 from agenthub.domain.exceptions import NotFoundError, UnavailableError
-from agenthub.domain.ids import EndpointId, GroupId
+from agenthub.domain.ids import EndpointId, GroupId, InstanceId
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
+from agenthub.domain.services.catalog.definitions import DefinitionService, QuarantinedError
 from agenthub.domain.services.directory import Directory
 
 ViewListener = Callable[[EndpointId, tuple[ItemKind, ...]], None]
@@ -66,18 +67,29 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A server's items under their exposed names, as long as catalogue and name stay the same."""
+    """A server's items under their exposed names, as long as all they come from is the same."""
 
     catalog: Catalog
     name: str
+    held: frozenset[str]
     items: dict[ItemKind, tuple[ExposedItem, ...]]
 
 
 class CatalogService(McpListener):
-    """Derives views from the directory and the servers' catalogues, and caches them."""
+    """Derives views from the directory and the servers' catalogues, and caches them.
 
-    def __init__(self, *, client: McpClient, directory: Directory) -> None:
+    Tools that `definitions` holds back are in none; without it nothing is held.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: McpClient,
+        directory: Directory,
+        definitions: DefinitionService | None = None,
+    ) -> None:
         self._client = client
+        self._definitions = definitions
         self._directory = directory
         self._catalog_revision = 0
         self._offers: dict[tuple[object, Era], Offer] = {}
@@ -85,6 +97,8 @@ class CatalogService(McpListener):
         self._view_listeners: list[ViewListener] = []
         self._update_listeners: list[UpdateListener] = []
         directory.listen(self._on_directory)
+        if definitions is not None:
+            definitions.listen(self._on_held)
 
     def view_all(self, principal: Principal) -> View:
         """The view of `/mcp`; for a key bound to a group, that group's."""
@@ -157,8 +171,13 @@ class CatalogService(McpListener):
         return offer
 
     def find(self, view: View, era: Era, kind: ItemKind, key: str) -> Target | None:
-        """Say where an exposed tool or prompt name leads, None for one the view does not show."""
+        """Say where an exposed tool or prompt name leads, None for one the view does not show.
+
+        Raises QuarantinedError for a tool that is held back.
+        """
         item = self.offer(view, era).find(kind, key)
+        if item is None and kind is ItemKind.TOOLS:
+            self._refuse_held(view, era, key)
         return None if item is None else item.target
 
     def absent(self, view: View, key: str) -> UnavailableError | None:
@@ -209,12 +228,23 @@ class CatalogService(McpListener):
         """States change no list."""
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
+        instance = self._directory.instance(InstanceId(endpoint.id))
+        if instance is None:
+            return  # connected on trial: no view shows it
+        if not instance.is_own and _is_known(
+            self._client.catalog(instance.endpoint_id, Era.MODERN)
+        ):
+            return  # the server's own address tells what it offers
         self._catalog_revision += 1
-        self._tell(endpoint.id, kinds)
+        self._tell(instance.endpoint_id, kinds)
 
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
         for listener in self._update_listeners:
             listener(endpoint.id, uri)
+
+    def _on_held(self, endpoint_id: EndpointId) -> None:
+        self._catalog_revision += 1
+        self._tell(endpoint_id, (ItemKind.TOOLS,))
 
     def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
         for endpoint_id in endpoint_ids:
@@ -245,19 +275,47 @@ class CatalogService(McpListener):
         self, endpoint: Endpoint, era: Era, *, namespaced: bool
     ) -> dict[ItemKind, tuple[ExposedItem, ...]]:
         """Rename a server's items once per catalogue: another server's change costs nothing."""
-        catalog = self._client.catalog(endpoint.id, era)
+        catalog = self._catalog(endpoint.id, era)
+        held = self._held(endpoint, catalog)
         key = (endpoint.id, era, namespaced)
         kept = self._shown.get(key)
-        if kept is None or kept.catalog is not catalog or kept.name != endpoint.name:
+        same = kept is not None and kept.catalog is catalog and kept.held == held
+        if kept is None or not same or kept.name != endpoint.name:
             items = {
                 kind: tuple(
                     expose(item, endpoint.id, endpoint.name, namespaced=namespaced)
                     for item in catalog.of(kind)
+                    if kind is not ItemKind.TOOLS or item.key not in held
                 )
                 for kind in ItemKind
             }
-            kept = self._shown[key] = _Shown(catalog, endpoint.name, items)
+            kept = self._shown[key] = _Shown(catalog, endpoint.name, held, items)
         return kept.items
+
+    def _held(self, endpoint: Endpoint, catalog: Catalog) -> frozenset[str]:
+        if self._definitions is None:
+            return frozenset()
+        return self._definitions.held(endpoint.id, catalog)
+
+    def _refuse_held(self, view: View, era: Era, key: str) -> None:
+        """Raise QuarantinedError if `key` names a tool that this view would show, were it free."""
+        for endpoint, member in self._members(view):
+            for tool in self._held(endpoint, self._client.catalog(endpoint.id, era)):
+                name = expose_name(endpoint.name, tool) if view.namespaced else tool
+                chosen = member is None or _is_chosen(member, ItemKind.TOOLS, tool)
+                if name == key and chosen:
+                    text = f"The tool {key!r} of the server {endpoint.name!r} is held back: what it"
+                    text += " does or says changed since it was accepted. A person must look at"
+                    raise QuarantinedError(f"{text} the change and accept it at the hub.")
+
+    def _catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
+        """Give what the server offers: by its own address, else by the first that was reached."""
+        own = self._client.catalog(endpoint_id, era)
+        if _is_known(own):
+            return own
+        others = (i for i in self._directory.instances(endpoint_id) if not i.is_own)
+        catalogs = (self._client.catalog(instance.id, era) for instance in others)
+        return next(filter(_is_known, catalogs), own)
 
     def _members(self, view: View) -> list[tuple[Endpoint, GroupMember | None]]:
         """List the enabled servers of a view, each with the choice of items, if any."""
@@ -276,6 +334,10 @@ class CatalogService(McpListener):
     def _member(self, group_id: GroupId, endpoint_id: EndpointId) -> GroupMember | None:
         group = self._directory.group(group_id)
         return None if group is None else group.member(endpoint_id)
+
+
+def _is_known(catalog: Catalog) -> bool:
+    return catalog != EMPTY
 
 
 def _is_chosen(member: GroupMember, kind: ItemKind, key: str) -> bool:
