@@ -145,7 +145,7 @@ class DefinitionChanged(DomainEvent):
     tool: str
     held: bool
     decided: str | None = None
-    """`accepted`, once a person has accepted it."""
+    """`accepted` by a person, or `reverted`: the server went back to what was accepted."""
 
     def facts(self) -> dict[str, Any]:
         return {
