@@ -1,0 +1,206 @@
+"""Budgets that hold: what a call may cost is set aside before it, and settled after it."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from agenthub.domain.entities.cost import Entry, EntryStatus, kept_name
+from agenthub.domain.entities.identity import OWNER, Principal
+from agenthub.domain.exceptions import HubError, QuotaError, UnavailableError
+from agenthub.domain.ids import EntryId
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+from agenthub.domain.services.cost.records import kept_party
+from agenthub.domain.services.cost.spending import reserve, settle
+
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 30.0
+RECOVER_EVERY_S = 300.0
+
+_logger = logging.getLogger(__name__)
+
+
+class _Work:
+    """What must run to its end. Its failure is for whoever waits, not for the task group."""
+
+    def __init__(self, deed: Coroutine[None, None, None]) -> None:
+        self._deed = deed
+        self.failure: Exception | None = None
+
+    async def run(self) -> None:
+        try:
+            await self._deed
+        except Exception as error:  # noqa: BLE001 (the one who waits for it raises it)
+            self.failure = error
+
+
+class BudgetService:
+    """A resident. Reservation and ledger row are one transaction, settlement and row another.
+
+    A settlement runs to its end even if its caller is cancelled, and again until the database
+    takes it. What a dead process has left reserved is settled as ESTIMATED at what was set aside:
+    at the start, and while other hubs share the database (`recover_after` above zero) every now
+    and then, but only what is older than that.
+    """
+
+    def __init__(self, *, clock: Clock, recover_after: timedelta, uow: UnitOfWork) -> None:
+        self._clock = clock
+        self._recover_after = recover_after
+        self._uow = uow
+        self._held: set[EntryId] = set()
+        self._closing = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self.recover()
+        await self._tasks.__aenter__()
+        if self._recover_after:
+            self._tasks.create_task(self._keep_recovering(), name="budget-recovery")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let settlements that are being written end; those that wait are left to `recover`."""
+        self._closing.set()
+        # The error of the block belongs to whoever raised it, not into a group of errors.
+        await self._tasks.__aexit__(None, None, None)
+
+    async def reserve(self, principal: Principal, entry: Entry) -> None:
+        """Set `entry.reserved_nano_usd` aside in every budget that covers the entry.
+
+        Raises QuotaError (code `budget_exceeded`) where one that stops has no room; the ledger
+        keeps the refusal. UnavailableError where the database cannot be written: then nothing may
+        be spent.
+        """
+        entry = replace(entry, party=kept_party(entry.party), status=EntryStatus.RESERVED)
+        self._held.add(entry.id)
+        work = _Work(self._reserve(principal, entry))
+        task = self._start(work.run())
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            # The transaction goes on without its caller, so nobody else would settle it.
+            self._start(self._give_up(task, principal, entry))
+            raise
+        if work.failure is not None:
+            self._held.discard(entry.id)
+            raise work.failure
+
+    async def settle(self, principal: Principal, entry: Entry) -> None:
+        """End a reserved entry with its final status and cost. Never raises for the database.
+
+        A None cost counts as nothing spent, and as unpriced. Whoever settles twice changes nothing.
+        """
+        kept = replace(
+            entry,
+            error_code=kept_name(entry.error_code),
+            instance=kept_name(entry.instance),
+            model_served=kept_name(entry.model_served),
+        )
+        work = _Work(self._settle(principal, kept))
+        await asyncio.wait([self._start(work.run())])
+        if work.failure is not None:
+            raise work.failure
+
+    async def recover(self) -> int:
+        """Settle what dead processes have reserved; says how many. A failure is logged."""
+        now = self._clock.now()
+        try:
+            async with self._uow.begin(OWNER) as tx:
+                left = [
+                    entry
+                    for entry in await tx.ledger.reserved()
+                    if entry.id not in self._held and now - entry.at >= self._recover_after
+                ]
+                for entry in left:
+                    await settle(tx, _estimated(entry), now)
+                await tx.commit()
+        except HubError as error:
+            _logger.error("reservations of a dead hub stay for now: %s", error.message)
+            return 0
+        if left:
+            _logger.warning("%d calls of a dead hub are settled at their estimate", len(left))
+        return len(left)
+
+    async def _reserve(self, principal: Principal, entry: Entry) -> None:
+        now = self._clock.now()
+        async with self._uow.begin(principal) as tx:
+            refusal = await reserve(tx, entry, now)
+            if refusal is not None:
+                await tx.ledger.add([_refused(entry, refusal)])
+            await tx.commit()
+        if refusal is not None:
+            raise refusal
+
+    async def _give_up(
+        self, reserving: asyncio.Task[None], principal: Principal, entry: Entry
+    ) -> None:
+        await asyncio.wait([reserving])
+        aborted = replace(entry, status=EntryStatus.ABORTED, cost_nano_usd=0)
+        await _Work(self._settle(principal, aborted)).run()
+
+    async def _settle(self, principal: Principal, entry: Entry) -> None:
+        try:
+            await self._settle_once(principal, entry)
+        except UnavailableError as error:
+            _logger.warning("a settlement waits for the database: %s", error.message)
+            self._start(self._settle_later(principal, entry))
+        else:
+            self._held.discard(entry.id)
+
+    async def _settle_once(self, principal: Principal, entry: Entry) -> None:
+        now = self._clock.now()
+        async with self._uow.begin(principal) as tx:
+            await settle(tx, entry, now)
+            await tx.commit()
+
+    async def _settle_later(self, principal: Principal, entry: Entry) -> None:
+        pause_s = FIRST_RETRY_S
+        while not await self._is_closing_within(pause_s):
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+            try:
+                await self._settle_once(principal, entry)
+            except UnavailableError:
+                continue
+            except Exception:
+                _logger.exception("the entry %s cannot be settled", entry.id)
+            self._held.discard(entry.id)
+            return
+        _logger.warning("the entry %s is left to the next start", entry.id)
+
+    async def _keep_recovering(self) -> None:
+        while not await self._is_closing_within(RECOVER_EVERY_S):
+            await self.recover()
+
+    async def _is_closing_within(self, pause_s: float) -> bool:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._closing.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        return self._tasks.create_task(work, name="budget-work")
+
+
+def _estimated(entry: Entry) -> Entry:
+    return replace(entry, status=EntryStatus.ESTIMATED, cost_nano_usd=entry.reserved_nano_usd)
+
+
+def _refused(entry: Entry, refusal: QuotaError) -> Entry:
+    return replace(
+        entry,
+        status=EntryStatus.REFUSED,
+        error_code=refusal.code,
+        reserved_nano_usd=0,
+        cost_nano_usd=0,
+    )
