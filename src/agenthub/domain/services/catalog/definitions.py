@@ -19,12 +19,13 @@ from agenthub.domain.exceptions import (
     HubError,
     NotFoundError,
 )
-from agenthub.domain.ids import EndpointId
+from agenthub.domain.ids import EndpointId, InstanceId
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.definitions import StoredDefinition
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.catalog.approvals import Approvals, News, PolicyOf, accept, changed
+from agenthub.domain.services.catalog.offered import offered
 from agenthub.domain.services.directory import Directory
 
 FIRST_RETRY_S = 0.5
@@ -122,7 +123,7 @@ class DefinitionService(McpListener):
         endpoint = self._directory.endpoint(endpoint_id)
         if endpoint is None:
             return frozenset()  # connected on trial: it is not registered
-        shown = {era: self._client.catalog(endpoint_id, era) for era in Era}
+        shown = self._shown(endpoint_id)
         answered = self._client.state(endpoint_id).eras
         eras = [era for era in (Era.MODERN, Era.LEGACY) if shown[era] is catalog]
         eras = sorted(eras, key=lambda era: era not in answered) or [Era.MODERN]
@@ -134,11 +135,11 @@ class DefinitionService(McpListener):
         return held
 
     def is_held(self, endpoint_id: EndpointId, tool: str, era: Era) -> bool:
-        return tool in self.held(endpoint_id, self._client.catalog(endpoint_id, era))
+        return tool in self.held(endpoint_id, self._shown(endpoint_id)[era])
 
     def held_tools(self, endpoint_id: EndpointId) -> list[str]:
         """Name the tools that are held in any era, by name."""
-        catalogs = (self._client.catalog(endpoint_id, era) for era in Era)
+        catalogs = self._shown(endpoint_id).values()
         return sorted(set[str]().union(*(self.held(endpoint_id, one) for one in catalogs)))
 
     def recheck(self) -> None:
@@ -150,7 +151,9 @@ class DefinitionService(McpListener):
         """States change no definition."""
 
     def on_catalog(self, endpoint: Endpoint, kinds: tuple[ItemKind, ...]) -> None:
-        self.held_tools(endpoint.id)
+        instance = self._directory.instance(InstanceId(endpoint.id))
+        if instance is not None:  # else it is connected on trial
+            self.held_tools(instance.endpoint_id)
 
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
         """Contents are no definition."""
@@ -159,12 +162,12 @@ class DefinitionService(McpListener):
         """Report every tool ever accepted of a server, by name. Raises NotFoundError."""
         principal.require(Scope.HUB_READ)
         endpoint = self._find(principal, id_or_name)
-        offered = {
+        names = {
             item.key
-            for era in Era
-            for item in self._client.catalog(endpoint.id, era).of(ItemKind.TOOLS)
+            for catalog in self._shown(endpoint.id).values()
+            for item in catalog.of(ItemKind.TOOLS)
         }
-        return [_report(row, row.tool in offered) for row in self._approvals.of(endpoint.id)]
+        return [_report(row, row.tool in names) for row in self._approvals.of(endpoint.id)]
 
     async def accept(
         self, principal: Principal, id_or_name: str, tool: str, digest: str
@@ -210,6 +213,9 @@ class DefinitionService(McpListener):
             if principal.group is None or (group is not None and group.member(endpoint.id)):
                 return endpoint
         raise NotFoundError(f"There is no server {id_or_name!r}.", code="server_not_found")
+
+    def _shown(self, endpoint_id: EndpointId) -> dict[Era, Catalog]:
+        return {era: offered(self._client, self._directory, endpoint_id, era) for era in Era}
 
     def _rejudge(self, endpoint_id: EndpointId) -> None:
         before = self._judged.pop(endpoint_id, [])

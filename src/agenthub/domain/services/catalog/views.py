@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agenthub.domain.entities.catalog.exposure import ExposedItem, Target, chosen_uri, expose
-from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
+from agenthub.domain.entities.catalog.listing import Catalog, ItemKind
 from agenthub.domain.entities.catalog.naming import SEPARATOR, expose_name
 from agenthub.domain.entities.catalog.uris import split_uri
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
@@ -14,6 +14,7 @@ from agenthub.domain.exceptions import NotFoundError, UnavailableError
 from agenthub.domain.ids import EndpointId, GroupId, InstanceId
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.services.catalog.definitions import DefinitionService, QuarantinedError
+from agenthub.domain.services.catalog.offered import is_known, offered
 from agenthub.domain.services.directory import Directory
 
 ViewListener = Callable[[EndpointId, tuple[ItemKind, ...]], None]
@@ -231,9 +232,7 @@ class CatalogService(McpListener):
         instance = self._directory.instance(InstanceId(endpoint.id))
         if instance is None:
             return  # connected on trial: no view shows it
-        if not instance.is_own and _is_known(
-            self._client.catalog(instance.endpoint_id, Era.MODERN)
-        ):
+        if not instance.is_own and is_known(self._client.catalog(instance.endpoint_id, Era.MODERN)):
             return  # the server's own address tells what it offers
         self._catalog_revision += 1
         self._tell(instance.endpoint_id, kinds)
@@ -275,7 +274,7 @@ class CatalogService(McpListener):
         self, endpoint: Endpoint, era: Era, *, namespaced: bool
     ) -> dict[ItemKind, tuple[ExposedItem, ...]]:
         """Rename a server's items once per catalogue: another server's change costs nothing."""
-        catalog = self._catalog(endpoint.id, era)
+        catalog = offered(self._client, self._directory, endpoint.id, era)
         held = self._held(endpoint, catalog)
         key = (endpoint.id, era, namespaced)
         kept = self._shown.get(key)
@@ -300,22 +299,15 @@ class CatalogService(McpListener):
     def _refuse_held(self, view: View, era: Era, key: str) -> None:
         """Raise QuarantinedError if `key` names a tool that this view would show, were it free."""
         for endpoint, member in self._members(view):
-            for tool in self._held(endpoint, self._client.catalog(endpoint.id, era)):
+            for tool in self._held(
+                endpoint, offered(self._client, self._directory, endpoint.id, era)
+            ):
                 name = expose_name(endpoint.name, tool) if view.namespaced else tool
                 chosen = member is None or _is_chosen(member, ItemKind.TOOLS, tool)
                 if name == key and chosen:
                     text = f"The tool {key!r} of the server {endpoint.name!r} is held back: what it"
                     text += " does or says changed since it was accepted. A person must look at"
                     raise QuarantinedError(f"{text} the change and accept it at the hub.")
-
-    def _catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
-        """Give what the server offers: by its own address, else by the first that was reached."""
-        own = self._client.catalog(endpoint_id, era)
-        if _is_known(own):
-            return own
-        others = (i for i in self._directory.instances(endpoint_id) if not i.is_own)
-        catalogs = (self._client.catalog(instance.id, era) for instance in others)
-        return next(filter(_is_known, catalogs), own)
 
     def _members(self, view: View) -> list[tuple[Endpoint, GroupMember | None]]:
         """List the enabled servers of a view, each with the choice of items, if any."""
@@ -334,10 +326,6 @@ class CatalogService(McpListener):
     def _member(self, group_id: GroupId, endpoint_id: EndpointId) -> GroupMember | None:
         group = self._directory.group(group_id)
         return None if group is None else group.member(endpoint_id)
-
-
-def _is_known(catalog: Catalog) -> bool:
-    return catalog != EMPTY
 
 
 def _is_chosen(member: GroupMember, kind: ItemKind, key: str) -> bool:
