@@ -71,16 +71,16 @@ class Directory:
         self._changed(frozenset({endpoint_id}))
 
     def put_instances(self, endpoint_id: EndpointId, instances: tuple[Instance, ...]) -> None:
-        """Replace a known endpoint's instances. Its own address is there, given or not.
-
-        No view depends on instances, so nobody is told.
-        """
+        """Replace a known endpoint's instances. Its own address is there, given or not."""
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None:
             return
         own = next((i for i in instances if i.is_own), _own(endpoint))
         further = (i for i in instances if not i.is_own)
-        self._put_instances(endpoint_id, (own, *sorted(further, key=lambda i: i.id)))
+        wanted = (own, *sorted(further, key=lambda i: i.id))
+        if wanted != self.instances(endpoint_id):
+            self._put_instances(endpoint_id, wanted)
+            self._changed(frozenset({endpoint_id}))
 
     def put_group(self, group: Group) -> None:
         before = self._drop_group(group.id)

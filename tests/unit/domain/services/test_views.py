@@ -162,9 +162,9 @@ async def with_second(house: House) -> Endpoint:
 
 
 async def test_a_further_instance_changes_no_list(house: House) -> None:
+    second = await with_second(house)
     told: list[EndpointId] = []
     house.service.listen(lambda endpoint_id, _: told.append(endpoint_id), lambda *_: None)
-    second = await with_second(house)
     before = house.service.offer(house.service.view_all(OWNER), Era.MODERN)
     house.client.offer(second.id, catalog(tools=["other"]))
     assert house.service.offer(house.service.view_all(OWNER), Era.MODERN) is before
@@ -175,9 +175,9 @@ async def test_a_further_instance_speaks_for_a_server_that_was_never_reached(hou
     view = house.service.view_server(OWNER, "calc")
     house.client.offer(EndpointId("id-calc"), EMPTY)
     assert house.keys(view) == []
+    second = await with_second(house)
     told: list[EndpointId] = []
     house.service.listen(lambda endpoint_id, _: told.append(endpoint_id), lambda *_: None)
-    second = await with_second(house)
     house.client.offer(second.id, catalog(tools=["spare"]))
     assert house.keys(view) == ["spare"]
     assert told == ["id-calc"]
