@@ -43,6 +43,7 @@ class AgentHubContainer(containers.DeclarativeContainer):
         outbound.http,
         services.events,
         services.announcer,
+        services.definitions,
         outbound.mcp_client,
         services.health,
         faces.mcp,

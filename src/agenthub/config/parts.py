@@ -38,7 +38,12 @@ def build(settings: Settings, owner_token: str) -> Parts:
         client=container.outbound.mcp_client(),
         dashboard=container.faces.dashboard(),
         hub=hub,
-        listeners=(container.services.announcer(), container.services.health(), hub.catalog),
+        listeners=(
+            hub.definitions,
+            container.services.announcer(),
+            container.services.health(),
+            hub.catalog,
+        ),
         mcp=container.faces.mcp(),
         residents=tuple(container.residents()),
         rest=container.faces.rest(),

@@ -13,6 +13,7 @@ from agenthub.domain.ports.outbound.storage.identity import KeyLookup
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
@@ -22,7 +23,7 @@ from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.monitoring import HealthService
 
 
-def default_policy(endpoint_id: EndpointId) -> GatewayPolicy:
+def default_policy(endpoint_id: EndpointId, tool: str | None = None) -> GatewayPolicy:
     """Give every server what holds unless somebody says otherwise."""
     return GatewayPolicy()
 
@@ -83,7 +84,17 @@ class ServicesContainer(containers.DeclarativeContainer):
     groups = providers.Singleton(
         GroupService, clock=clock, directory=directory, identity=identity, ids=ids, uow=uow
     )
-    catalog = providers.Singleton(CatalogService, client=mcp_client, directory=directory)
+    definitions = providers.Singleton(
+        DefinitionService,
+        client=mcp_client,
+        clock=clock,
+        directory=directory,
+        policy_of=providers.Object(default_policy),
+        uow=uow,
+    )
+    catalog = providers.Singleton(
+        CatalogService, client=mcp_client, definitions=definitions, directory=directory
+    )
     calls = providers.Singleton(
         CallService,
         call_timeout_s=settings.provided.upstream.call_timeout_s,
@@ -94,6 +105,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         Hub,
         calls=calls,
         catalog=catalog,
+        definitions=definitions,
         endpoints=endpoints,
         events=events,
         groups=groups,

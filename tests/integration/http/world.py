@@ -26,9 +26,11 @@ from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.monitoring import Health
+from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
@@ -73,10 +75,21 @@ class RestWorld:
             owner_token=TOKEN,
             uow=self.uow,
         )
-        catalog = CatalogService(client=self.client, directory=self.directory)
+        self.policy = GatewayPolicy()
+        definitions = DefinitionService(
+            client=self.client,
+            clock=self.clock,
+            directory=self.directory,
+            policy_of=lambda endpoint_id, tool: self.policy,
+            uow=self.uow,
+        )
+        catalog = CatalogService(
+            client=self.client, definitions=definitions, directory=self.directory
+        )
         self.hub = Hub(
             calls=CallService(catalog=catalog, client=self.client, call_timeout_s=5),
             catalog=catalog,
+            definitions=definitions,
             endpoints=EndpointService(
                 client=self.client,
                 clock=self.clock,
@@ -114,9 +127,11 @@ class RestWorld:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self.client.attach(self.hub.definitions)
         self.client.attach(self.announcer)
         self.client.attach(self.hub.catalog)
-        for resident in (self.database, self.hub.events, self.announcer, self.mcp):
+        hub = self.hub
+        for resident in (self.database, hub.events, self.announcer, hub.definitions, self.mcp):
             await self._stack.enter_async_context(resident)
         return self
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
@@ -14,6 +15,7 @@ from agenthub.domain.services.identity import IdentityService
 class Hub:
     calls: CallService
     catalog: CatalogService
+    definitions: DefinitionService
     endpoints: EndpointService
     events: EventService
     groups: GroupService

@@ -8,7 +8,7 @@ from typing import Any
 from agenthub.domain.entities.catalog.digest import covered, digest_of
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.endpoints import Endpoint, Era
-from agenthub.domain.entities.resilience.policy import DefinitionChange
+from agenthub.domain.entities.resilience.policy import DefinitionChange, GatewayPolicy
 from agenthub.domain.event import DefinitionChanged
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.storage.definitions import StoredDefinition
@@ -19,7 +19,7 @@ POLICY = "policy"
 MAX_TOOLS = 20_000
 """Definitions kept of one server; what comes beyond is held, since it could not be compared."""
 
-PolicyOf = Callable[[EndpointId, str], DefinitionChange]
+PolicyOf = Callable[[EndpointId, str], GatewayPolicy]
 Key = tuple[EndpointId, Era, str]
 
 
@@ -121,7 +121,7 @@ class Approvals:
         self, endpoint: Endpoint, row: StoredDefinition, item: Item, digest: str, now: datetime
     ) -> bool:
         definition = covered(item.definition)
-        policy = self._policy_of(endpoint.id, item.key)
+        policy = self._policy_of(endpoint.id, item.key).definitions
         if policy is DefinitionChange.ACCEPT:
             self._keep(_accepted(row, digest, definition, POLICY, now))
             return False

@@ -79,7 +79,7 @@ class World:
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.client.attach(self.catalog)
         calls = CallService(catalog=self.catalog, client=self.client, call_timeout_s=5)
-        rest: dict[str, Any] = dict.fromkeys(("endpoints", "events", "groups"))
+        rest: dict[str, Any] = dict.fromkeys(("definitions", "endpoints", "events", "groups"))
         self.face = McpFace(
             hub=Hub(calls=calls, catalog=self.catalog, identity=self.identity, **rest),
             sealer=Sealer(GlassBox(), self.clock),
