@@ -4,7 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
-from agenthub.domain.event import CatalogChanged, ServerStatusChanged, StoredEvent
+from agenthub.domain.event import (
+    BreakerChanged,
+    BudgetAlerted,
+    CatalogChanged,
+    CostRecorded,
+    DefinitionChanged,
+    ServerStatusChanged,
+    StoredEvent,
+)
 
 
 class WireEvent(BaseModel, frozen=True):
@@ -36,6 +44,62 @@ class CatalogChangedEvent(WireEvent, frozen=True):
     counts: dict[str, int]
 
 
+class BreakerChangedEvent(WireEvent, frozen=True):
+    """A circuit breaker moved; `tool` is null for that of a whole instance."""
+
+    type: Literal["breaker.changed"]
+    server_id: str
+    server: str
+    instance: str
+    tool: str | None
+    before: str
+    state: str
+    reason: str
+    retry_after_s: float | None = None
+
+
+class BudgetAlertEvent(WireEvent, frozen=True):
+    """A budget's spend passed one of its percents in this period."""
+
+    type: Literal["budget.alert"]
+    budget_id: str
+    scope: str
+    subject: str
+    percent: int
+    spent_nano_usd: int
+    limit_nano_usd: int
+    hard_stop: bool
+    server: str | None
+
+
+class CostRecordedEvent(WireEvent, frozen=True):
+    """A use that costs was settled; without `cost_nano_usd` its price is unknown."""
+
+    type: Literal["cost.recorded"]
+    entry_id: str
+    kind: str
+    purpose: str
+    subject: str
+    server: str | None
+    tool: str | None
+    model: str | None
+    status: str
+    cost_nano_usd: int | None
+
+
+class DefinitionChangedEvent(WireEvent, frozen=True):
+    """A tool is no longer what was accepted, or is so again."""
+
+    type: Literal["definition.changed"]
+    server_id: str
+    server: str
+    tool: str
+    held: bool = Field(description="It is neither shown to agents nor can it be called.")
+    decided: str | None = Field(
+        description="`accepted` by a person, or `reverted`: what was accepted is back."
+    )
+
+
 class ResyncEvent(WireEvent, frozen=True):
     """Events were missed that are no longer kept: read the state anew."""
 
@@ -52,13 +116,24 @@ class ErrorEvent(WireEvent, frozen=True):
 
 
 WIRE: dict[str, type[WireEvent]] = {
+    BreakerChanged.name: BreakerChangedEvent,
+    BudgetAlerted.name: BudgetAlertEvent,
     CatalogChanged.name: CatalogChangedEvent,
+    CostRecorded.name: CostRecordedEvent,
+    DefinitionChanged.name: DefinitionChangedEvent,
     ServerStatusChanged.name: ServerStatusEvent,
 }
 """Events without a row do not leave the house."""
 
 HubEvent = Annotated[
-    ServerStatusEvent | CatalogChangedEvent | ResyncEvent | ErrorEvent,
+    ServerStatusEvent
+    | CatalogChangedEvent
+    | BreakerChangedEvent
+    | BudgetAlertEvent
+    | CostRecordedEvent
+    | DefinitionChangedEvent
+    | ResyncEvent
+    | ErrorEvent,
     Field(discriminator="type"),
 ]
 HUB_EVENT: TypeAdapter[HubEvent] = TypeAdapter(HubEvent)
