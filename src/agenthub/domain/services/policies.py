@@ -1,0 +1,351 @@
+"""The gateway's policies: layers of the file and of run time, laid over each other."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from agenthub.domain.entities.endpoints import Endpoint
+from agenthub.domain.entities.identity import OWNER, Principal, Scope
+from agenthub.domain.entities.resilience.filed import FileLayers
+from agenthub.domain.entities.resilience.layers import (
+    Document,
+    Level,
+    canonical,
+    merged,
+    patched,
+    priced,
+)
+from agenthub.domain.entities.resilience.policy import GatewayPolicy
+from agenthub.domain.exceptions import (
+    ConflictError,
+    DeniedError,
+    FieldFault,
+    InvalidError,
+    NotFoundError,
+)
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, WorkspaceId
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.storage.policies import StoredLayer
+from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction, UnitOfWork
+from agenthub.domain.services.directory import Directory
+
+MAX_CACHED = 20_000
+MAX_LAYERS = 5_000
+"""Stored layers of a workspace: more are nobody's configuration any more."""
+MAX_TOOL_NAME = 8_192
+
+BUILT_IN = GatewayPolicy()
+
+_logger = logging.getLogger(__name__)
+
+Key = tuple[EndpointId | None, str | None]
+
+
+class Place(NamedTuple):
+    """Whose policy it is. The file knows a server by its name, the storage by its id."""
+
+    endpoint_id: EndpointId | None = None
+    name: str | None = None
+    tool: str | None = None
+
+    @property
+    def level(self) -> Level:
+        if self.tool is not None:
+            return Level.TOOL
+        return Level.HUB if self.endpoint_id is None and self.name is None else Level.SERVER
+
+    def above(self) -> Iterator["Place"]:
+        """Give the places whose layers hold here, weakest first; this one is the last."""
+        yield Place()
+        if self.level is not Level.HUB:
+            yield Place(self.endpoint_id, self.name)
+        if self.level is Level.TOOL:
+            yield self
+
+    def words(self) -> str:
+        if self.level is Level.HUB:
+            return "the hub"
+        server = f"the server {self.name or self.endpoint_id!r}"
+        return server if self.tool is None else f"the tool {self.tool!r} of {server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All layers there are; a change makes new ones, so that it can be tried first."""
+
+    file: FileLayers
+    stored: Mapping[Key, Document]
+
+    def at(self, place: Place) -> Iterator[tuple[Place, Document]]:
+        """Give the layers that hold at a place, weakest first."""
+        for one in place.above():
+            if one.level is Level.HUB or one.name is not None:
+                yield one, self.file.of(one.name, one.tool)
+            if one.level is Level.HUB or one.endpoint_id is not None:
+                yield one, self.stored.get((one.endpoint_id, one.tool), {})
+
+    def policy(
+        self, place: Place, on_misfit: Callable[[Place, InvalidError], object]
+    ) -> GatewayPolicy:
+        """Lay them over each other; one that does not fit is told, and left out."""
+        policy = BUILT_IN
+        for one, layer in self.at(place):
+            try:
+                policy = merged(policy, layer, level=one.level) if layer else policy
+            except InvalidError as error:
+                on_misfit(one, error)
+        return policy
+
+    def misfits(self, place: Place) -> dict[Place, InvalidError]:
+        """Give the layers at a place that do not fit what is below them."""
+        found: dict[Place, InvalidError] = {}
+        self.policy(place, found.setdefault)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReport:
+    """The policy of a hub, server or tool, and its own layers: set at run time, and in the file."""
+
+    effective: GatewayPolicy
+    stored: Document
+    file: Document
+
+
+class PolicyService:
+    """Knows every policy without waiting. From weak to strong the layers are: built-in, the
+    hub's, the server's, the tool's; on each level what was set at run time outdoes the file.
+
+    A layer that does not fit (the file was changed while the hub was down, or the server got
+    another name) is left out with a warning: calls go on.
+    """
+
+    def __init__(
+        self, *, clock: Clock, directory: Directory, file: FileLayers, uow: UnitOfWork
+    ) -> None:
+        self._clock = clock
+        self._directory = directory
+        self._layers = Layers(file, {})
+        self._uow = uow
+        self._cache: dict[Key, GatewayPolicy] = {}
+        self._names: dict[EndpointId, str] = {}
+        self._listeners: list[Callable[[], None]] = []
+        directory.listen(self._on_directory)
+
+    @property
+    def file(self) -> FileLayers:
+        return self._layers.file
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of a policy. It must not block."""
+        self._listeners.append(listener)
+
+    async def load(self) -> None:
+        """Read all layers of the workspace."""
+        async with self._uow.read(OWNER) as stored:
+            layers = await stored.policies.all()
+        self._use(Layers(self.file, _by_key(layers)))
+
+    def of(self, endpoint_id: EndpointId | None, tool: str | None = None) -> GatewayPolicy:
+        """Give the policy of the hub, of a server, or of a tool that the server offers."""
+        found = self._cache.get((endpoint_id, tool))
+        return found if found is not None else self._remember(endpoint_id, tool)
+
+    def use_file(self, file: FileLayers) -> bool:
+        """Put the file's layers in place of the former; False: they are the same.
+
+        Raises InvalidError where they do not fit what was set at run time; nothing changes then.
+        """
+        if file == self.file:
+            return False
+        news = Layers(file, self._layers.stored)
+        self._require_fit(news, Place())
+        self._use(news)
+        return True
+
+    def show(
+        self, principal: Principal, server: str | None = None, tool: str | None = None
+    ) -> PolicyReport:
+        """Report a policy and its own layers. Raises NotFoundError, DeniedError."""
+        principal.require(Scope.HUB_READ)
+        return self._report(self._place(principal, server, tool))
+
+    async def change(
+        self,
+        principal: Principal,
+        server: str | None,
+        tool: str | None,
+        layer: Mapping[str, Any],
+        *,
+        replace: bool = False,
+    ) -> PolicyReport:
+        """Change a stored layer by a merge patch, or put another in its place.
+
+        Raises InvalidError, NotFoundError, ConflictError, DeniedError; then nothing changed.
+        """
+        place = self._changeable(principal, server, tool)
+        async with self._uow.begin(principal) as tx:
+            stored = _by_key(await tx.policies.all())
+            key = (place.endpoint_id, place.tool)
+            body = _whole(layer) if replace else patched(stored.get(key, {}), layer)
+            news = Layers(self.file, {**stored, key: body})
+            self._require_fit(news, place)
+            await self._keep(tx, principal, place, news)
+        return self._report(place)
+
+    async def reset(
+        self, principal: Principal, server: str | None = None, tool: str | None = None
+    ) -> None:
+        """Drop a stored layer. Raises as `change` does, where others stand on it."""
+        await self.change(principal, server, tool, {}, replace=True)
+
+    async def _keep(
+        self, tx: Transaction, principal: Principal, place: Place, news: Layers
+    ) -> None:
+        key = (place.endpoint_id, place.tool)
+        stored = {one: body for one, body in news.stored.items() if one != key}
+        body = canonical(news.stored[key])
+        if not body:
+            await tx.policies.remove(*key)
+        elif len(stored) >= MAX_LAYERS:
+            text = f"There are {MAX_LAYERS:,} policies set at run time; reset some first."
+            raise ConflictError(text, code="too_many_policies")
+        else:
+            stored[key] = body
+            now = self._clock.now()
+            layer = StoredLayer(
+                endpoint_id=place.endpoint_id, tool=place.tool, body=body, updated_at=now
+            )
+            await tx.policies.put(layer)
+        await tx.commit()
+        _logger.info("%s changed the policy of %s", principal.subject, place.words())
+        self._use(Layers(self.file, stored))
+
+    def _use(self, layers: Layers) -> None:
+        self._layers = layers
+        self._cache.clear()
+        for listener in self._listeners:
+            listener()
+
+    def _remember(self, endpoint_id: EndpointId | None, tool: str | None) -> GatewayPolicy:
+        place = self._known(endpoint_id, tool)
+        if tool is not None and not any(self._own(place)):
+            policy = self.of(endpoint_id)
+        else:
+            policy = self._layers.policy(place, _warn)
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[endpoint_id, tool] = policy
+        return policy
+
+    def _require_fit(self, news: Layers, changed: Place) -> None:
+        """Refuse a layer that does not fit, or that breaks a policy which was sound before."""
+        own = news.misfits(changed).get(changed)
+        if own is not None:
+            raise own
+        for place in self._places(news):
+            if changed in place.above():
+                for one, error in news.misfits(place).items():
+                    if one not in self._layers.misfits(place):
+                        raise _broken(one, error) from error
+
+    def _places(self, layers: Layers) -> set[Place]:
+        """Give every server and tool that has a layer."""
+        found = {self._known(*key) for key in layers.stored}
+        named = [(name, None) for name in layers.file.servers]
+        for name, tool in [*named, *layers.file.tools]:
+            endpoint = self._directory.endpoint_named(DEFAULT_WORKSPACE, name)
+            found.add(Place(None if endpoint is None else endpoint.id, name, tool))
+        return found
+
+    def _own(self, place: Place) -> tuple[Document, Document]:
+        stored = self._layers.stored.get((place.endpoint_id, place.tool), {})
+        is_filed = place.level is Level.HUB or place.name is not None
+        return stored, self.file.of(place.name, place.tool) if is_filed else {}
+
+    def _report(self, place: Place) -> PolicyReport:
+        stored, file = self._own(place)
+        return PolicyReport(self.of(place.endpoint_id, place.tool), stored, file)
+
+    def _known(self, endpoint_id: EndpointId | None, tool: str | None) -> Place:
+        endpoint = None if endpoint_id is None else self._directory.endpoint(endpoint_id)
+        return Place(endpoint_id, None if endpoint is None else endpoint.name, tool)
+
+    def _changeable(self, principal: Principal, server: str | None, tool: str | None) -> Place:
+        principal.require(Scope.HUB_WRITE)
+        place = self._place(principal, server, tool)
+        if principal.group is not None:
+            text = "A key bound to a group cannot change policies."
+            raise DeniedError(text, code="group_bound")
+        return place
+
+    def _place(self, principal: Principal, server: str | None, tool: str | None) -> Place:
+        if server is None:
+            return Place()
+        endpoint = self._find(principal.workspace, server)
+        if endpoint is None or not self._may_see(principal, endpoint, tool):
+            raise NotFoundError(f"There is no server {server!r}.", code="server_not_found")
+        if tool is not None and not 0 < len(tool) <= MAX_TOOL_NAME:
+            raise InvalidError.at("tool", message=f"must have 1 to {MAX_TOOL_NAME} characters")
+        return Place(endpoint.id, endpoint.name, tool)
+
+    def _find(self, workspace: WorkspaceId, id_or_name: str) -> Endpoint | None:
+        by_id = self._directory.endpoint(EndpointId(id_or_name))
+        if by_id is not None and by_id.workspace == workspace:
+            return by_id
+        return self._directory.endpoint_named(workspace, id_or_name)
+
+    def _may_see(self, principal: Principal, endpoint: Endpoint, tool: str | None) -> bool:
+        if principal.group is None:
+            return True
+        group = self._directory.group(principal.group)
+        member = None if group is None else group.member(endpoint.id)
+        return member is not None and (tool is None or member.tools is None or tool in member.tools)
+
+    def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
+        """Follow names, and forget what belongs to servers that are gone."""
+        is_moved = False
+        for endpoint_id in endpoint_ids:
+            endpoint = self._directory.endpoint(endpoint_id)
+            name, former = endpoint and endpoint.name, self._names.get(endpoint_id)
+            if name == former:
+                continue
+            self._cache.clear()
+            is_moved |= self.file.names(name) or self.file.names(former)
+            if name is None:
+                self._forget(endpoint_id)
+            else:
+                self._names[endpoint_id] = name
+        if is_moved:
+            self._use(self._layers)
+
+    def _forget(self, endpoint_id: EndpointId) -> None:
+        self._names.pop(endpoint_id, None)
+        left = {key: body for key, body in self._layers.stored.items() if key[0] != endpoint_id}
+        self._layers = Layers(self.file, left)
+
+
+def _warn(place: Place, error: InvalidError) -> None:
+    _logger.warning("a policy of %s is left out: %s", place.words(), error.message)
+
+
+def _broken(place: Place, error: InvalidError) -> InvalidError:
+    faults = tuple(
+        FieldFault(fault.loc, f"does not fit {place.words()}: {fault.message}")
+        for fault in error.faults
+    )
+    text = f"This does not fit the policy of {place.words()}: {error.message}"
+    return InvalidError(text, faults=faults)
+
+
+def _by_key(layers: list[StoredLayer]) -> dict[Key, Document]:
+    return {(layer.endpoint_id, layer.tool): layer.body for layer in layers}
+
+
+def _whole(layer: Mapping[str, Any]) -> Document:
+    faults: list[FieldFault] = []
+    body = priced(layer, loc=(), faults=faults)
+    if faults:
+        raise InvalidError(faults[0].message, faults=tuple(faults))
+    return body
