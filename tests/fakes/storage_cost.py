@@ -174,8 +174,7 @@ class FakeBudgetRepository(BudgetRepository):
         return self._rows.spends.get((budget_id, period_start), Spend())
 
     async def put_spend(self, budget_id: BudgetId, period_start: datetime, spend: Spend) -> None:
-        if budget_id not in self._rows.budgets:
-            raise NotFoundError("no such budget", code="budget_not_found")
+        assert budget_id in self._rows.budgets
         self._rows.spends[budget_id, period_start] = spend
 
     async def mark(self, name: str) -> bool:

@@ -67,4 +67,6 @@ SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 def is_storable(text: str) -> bool:
     """Say whether both databases can keep `text`."""
+    if text.isascii():  # nearly all of it, and quick to tell
+        return "\x00" not in text
     return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)

@@ -13,6 +13,7 @@ from agenthub.adapters.outbound.storage import (
     ledger,
     notices,
     policies,
+    usage_days,
 )
 from agenthub.adapters.outbound.storage.columns import METADATA, REVISION
 
@@ -27,10 +28,11 @@ TABLES = (
     definitions.DEFINITIONS,
     notices.NOTICE_TARGETS,
     ledger.ENTRIES,
-    ledger.DAYS,
+    usage_days.DAYS,
     ledger.PRICES,
     budgets.BUDGETS,
     budgets.SPENDS,
+    budgets.MARKS,
 )
 assert {table.name for table in TABLES} == set(METADATA.tables)
 

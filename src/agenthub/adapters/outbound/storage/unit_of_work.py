@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agenthub.adapters.outbound.storage.budgets import SqlBudgetRepository
 from agenthub.adapters.outbound.storage.definitions import SqlDefinitionRepository
 from agenthub.adapters.outbound.storage.endpoints import SqlEndpointRepository
 from agenthub.adapters.outbound.storage.engine import Database
@@ -13,6 +14,7 @@ from agenthub.adapters.outbound.storage.events import SqlEventRepository
 from agenthub.adapters.outbound.storage.groups import SqlGroupRepository
 from agenthub.adapters.outbound.storage.identity import SqlKeyRepository
 from agenthub.adapters.outbound.storage.instances import SqlInstanceRepository
+from agenthub.adapters.outbound.storage.ledger import SqlLedgerRepository
 from agenthub.adapters.outbound.storage.policies import SqlPolicyRepository
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import DomainEvent
@@ -71,6 +73,8 @@ class _SqlReading(Reading):
     ) -> None:
         self.endpoints = SqlEndpointRepository(connection, workspace, secrets)
         self.definitions = SqlDefinitionRepository(connection, workspace)
+        self.budgets = SqlBudgetRepository(connection, workspace)
+        self.ledger = SqlLedgerRepository(connection, workspace)
         self.groups = SqlGroupRepository(connection, workspace)
         self.instances = SqlInstanceRepository(connection, workspace, secrets)
         self.keys = SqlKeyRepository(connection, workspace)
@@ -83,6 +87,8 @@ class _SqlTransaction(Transaction):
     def __init__(self, connection: AsyncConnection, reading: _SqlReading, bus: EventBus) -> None:
         self.endpoints = reading.endpoints
         self.definitions = reading.definitions
+        self.budgets = reading.budgets
+        self.ledger = reading.ledger
         self.groups = reading.groups
         self.instances = reading.instances
         self.keys = reading.keys

@@ -27,6 +27,7 @@ def downgrade() -> None:
 
 
 TABLES = (
+    "budget_marks",
     "budget_spends",
     "budgets",
     "price_snapshots",
@@ -215,4 +216,9 @@ def _budgets() -> None:
             name="fk_budget_spends_budget",
             ondelete="CASCADE",
         ),
+    )
+    op.create_table(
+        "budget_marks",
+        sa.Column("workspace", TEXT, primary_key=True),
+        sa.Column("name", TEXT, primary_key=True),
     )
