@@ -117,7 +117,7 @@ class EndpointService:
         With `verify` a server that does not become ready is not kept: UpstreamError with its
         last error. Raises InvalidError, ConflictError, DeniedError.
         """
-        _may_change(principal, draft.transport)
+        may_change(principal, draft.transport)
         now = self._clock.now()
         endpoint = Endpoint(
             id=EndpointId(self._ids.new()),
@@ -152,7 +152,14 @@ class EndpointService:
     async def get(self, principal: Principal, id_or_name: str) -> EndpointReport:
         """Report one endpoint. Raises NotFoundError."""
         principal.require(Scope.HUB_READ)
-        return self._report(self._find(principal, id_or_name))
+        return self._report(self.find(principal, id_or_name))
+
+    def find(self, principal: Principal, id_or_name: str) -> Endpoint:
+        """Give an endpoint that the principal may see. Checks no scope. Raises NotFoundError."""
+        for endpoint in self._visible(principal):
+            if id_or_name in (endpoint.id, endpoint.name):
+                return endpoint
+        raise _not_found(id_or_name)
 
     async def update(
         self,
@@ -189,8 +196,8 @@ class EndpointService:
             }
             changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
             endpoint = replace(stored, **changes, updated_at=self._clock.now())
-            _may_change(principal, stored.transport)
-            _may_change(principal, endpoint.transport)
+            may_change(principal, stored.transport)
+            may_change(principal, endpoint.transport)
             await tx.endpoints.save(endpoint)
             if not endpoint.enabled:
                 self._announce(tx, endpoint, ConnectionStatus.DISABLED.value)
@@ -213,7 +220,7 @@ class EndpointService:
     async def refresh(self, principal: Principal, id_or_name: str) -> EndpointReport:
         """Read the server's lists again, or try to reach it again, and report."""
         principal.require(Scope.HUB_WRITE)
-        endpoint = self._find(principal, id_or_name)
+        endpoint = self.find(principal, id_or_name)
         if endpoint.enabled:
             await self._client.refresh(endpoint.id)
         return self._report(endpoint)
@@ -221,7 +228,7 @@ class EndpointService:
     def diagnose(self, principal: Principal, id_or_name: str) -> Diagnosis:
         """Say what is wrong with a server. Its output is shown to admins only: it may tell more."""
         principal.require(Scope.HUB_READ)
-        report = self._report(self._find(principal, id_or_name))
+        report = self._report(self.find(principal, id_or_name))
         health = self._health_of(report.endpoint.id)
         findings = findings_of(report.endpoint, report.state, report.counts, report.flags, health)
         may_read = principal.allows(Scope.ADMIN)
@@ -277,15 +284,9 @@ class EndpointService:
 
     def _changeable(self, principal: Principal, id_or_name: str) -> Endpoint:
         principal.require(Scope.HUB_WRITE)
-        endpoint = self._find(principal, id_or_name)
-        _refuse_bound(principal)
+        endpoint = self.find(principal, id_or_name)
+        refuse_bound(principal)
         return endpoint
-
-    def _find(self, principal: Principal, id_or_name: str) -> Endpoint:
-        for endpoint in self._visible(principal):
-            if id_or_name in (endpoint.id, endpoint.name):
-                return endpoint
-        raise _not_found(id_or_name)
 
     def _announce(self, tx: Transaction, endpoint: Endpoint, status: str) -> None:
         tx.emit(
@@ -303,7 +304,7 @@ def _not_found(id_or_name: str) -> NotFoundError:
     return NotFoundError(f"There is no server {id_or_name!r}.", code="server_not_found")
 
 
-def _may_change(principal: Principal, transport: Transport) -> None:
+def may_change(principal: Principal, transport: Transport) -> None:
     """Check the scope. A stdio server is code run on this machine, so it takes an admin."""
     match transport:
         case StdioTransport():
@@ -314,9 +315,10 @@ def _may_change(principal: Principal, transport: Transport) -> None:
                 )
         case HttpTransport():
             principal.require(Scope.HUB_WRITE)
-    _refuse_bound(principal)
+    refuse_bound(principal)
 
 
-def _refuse_bound(principal: Principal) -> None:
+def refuse_bound(principal: Principal) -> None:
+    """Raise DeniedError for a key that is bound to a group."""
     if principal.group is not None:
         raise DeniedError("A key bound to a group cannot change servers.", code="group_bound")
