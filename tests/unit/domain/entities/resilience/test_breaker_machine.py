@@ -9,7 +9,7 @@ from agenthub.domain.entities.resilience.verdicts import Verdict
 from tests.unit.domain.entities.resilience.breaker_machine import BreakerMachine, machine_of
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=300, stateful_step_count=40)
+TestBreaker.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 class WithoutGeneration(CircuitBreaker):

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agenthub.domain.entities.resilience.rolling import PARTS, RollingCount
@@ -42,6 +42,7 @@ def test_all_is_forgotten_at_once_when_told() -> None:
     assert count.total(100) == 0
 
 
+@example(until=1 + 2**-52, now=2**-53)
 @given(until=st.floats(0, 1e9), now=st.floats(0, 1e9))
 def test_who_waits_as_long_as_told_is_not_too_early(until: float, now: float) -> None:
     wait = wait_s(until, now)
