@@ -16,6 +16,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agenthub.config.policy_settings import Environment, Gateway
+
 CONFIG_FILE = "agenthub.toml"
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -62,6 +64,8 @@ class UpstreamSettings(_Group):
     """For the server's own work; time in which a person is asked does not count."""
     settle_timeout_s: Seconds = 20
     """How long a registration waits for the first connection."""
+    drain_timeout_s: Seconds = 10
+    """How long a removed instance may finish its calls."""
 
 
 class McpSettings(_Group):
@@ -111,6 +115,7 @@ class Settings(BaseSettings):
 
     egress: EgressSettings = EgressSettings()
     events: EventSettings = EventSettings()
+    gateway: Gateway = Field(default_factory=dict[str, Any])
     hitl: HitlSettings = HitlSettings()
     llm: LlmSettings = LlmSettings()
     log: LogSettings = LogSettings()
@@ -154,7 +159,7 @@ def load_settings(**given: Any) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             file = TomlConfigSettingsSource(settings_cls, data_dir / CONFIG_FILE)
-            return (init_settings, env_settings, file)
+            return (init_settings, Environment(settings_cls), file)
 
     values: dict[str, Any] = {**chosen, "data_dir": data_dir}
     return FiledSettings(**values)
