@@ -1,9 +1,8 @@
 """What holds in every chaos scenario, beside what the scenario itself is about.
 
-async with undisturbed(hub) as siblings:      the healthy servers lose no call
-    async with leaving_nothing(hub):          no task, descriptor or child stays behind
-        refusals = await failing(agent, "ill__echo", 8)
-        assert_truthful(refusals)
+async with leaving_nothing(hub), undisturbed(hub):
+    calls = await at_once(agent, "ill__echo", 8)
+    assert codes(calls) == {"server_timeout"}
 """
 
 import asyncio
@@ -24,9 +23,12 @@ from tests.support.waiting import eventually
 SETTLES_WITHIN_S = 15.0
 """Idle connections to servers are kept for 4 s; processes are given 4 s to end."""
 
-SLACK_DESCRIPTORS = 6
-SLACK_TASKS = 6
+SLACK_TASKS = 8
+SLACK_DESCRIPTORS = 8
 """Room for what comes and goes by itself: a probe under way, a REST call of this very look."""
+
+IDLE_CONNECTIONS = 32
+"""As many may be kept for later just after a scenario; at the end of a module they are gone."""
 
 SIBLING_PACE_S = 0.02
 SIBLING_P99_S = 2.0
@@ -48,10 +50,10 @@ class Holdings:
     descriptors: int
     children: int
 
-    def is_within(self, before: "Holdings") -> bool:
+    def is_within(self, before: "Holdings", idle: int) -> bool:
         return (
             self.tasks <= before.tasks + SLACK_TASKS
-            and self.descriptors <= before.descriptors + SLACK_DESCRIPTORS
+            and self.descriptors <= before.descriptors + SLACK_DESCRIPTORS + idle
             and self.children <= before.children
         )
 
@@ -64,23 +66,27 @@ def holdings(hub: HubProcess) -> Holdings:
     return Holdings(int(said[1]), process.num_fds(), len(process.children(recursive=True)))
 
 
-@asynccontextmanager
-async def leaving_nothing(hub: HubProcess) -> AsyncGenerator[None]:
-    """Insist that the hub holds no more afterwards than before, once it has settled.
-
-    What is registered at the exit must be what was registered at the entry.
-    """
-    before = holdings(hub)
-    yield
+async def holds_no_more(hub: HubProcess, before: Holdings, *, idle: int = 0) -> None:
+    """Wait until the hub has settled and holds what it held before, and `idle` connections."""
 
     def is_settled() -> bool:
         now = holdings(hub)
-        assert now.is_within(before), f"{before} has become {now}"
+        assert now.is_within(before, idle), f"{before} has become {now}"
         return True
 
-    await eventually(
-        is_settled, within_s=SETTLES_WITHIN_S, what="the hub holds no more than before"
-    )
+    await eventually(is_settled, within_s=SETTLES_WITHIN_S, what="the hub holds what it held")
+
+
+@asynccontextmanager
+async def leaving_nothing(hub: HubProcess) -> AsyncGenerator[None]:
+    """Insist that the hub holds no more tasks and children afterwards, nor many descriptors.
+
+    What is registered at the exit must be what was registered at the entry. That no single
+    descriptor stays behind shows at the end of a module (`holds_no_more`).
+    """
+    before = holdings(hub)
+    yield
+    await holds_no_more(hub, before, idle=IDLE_CONNECTIONS)
 
 
 @dataclass(slots=True)
