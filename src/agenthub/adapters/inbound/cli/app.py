@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenthub.adapters.inbound.cli.commands import calls, groups, keys, servers
+from agenthub.adapters.inbound.cli.commands import calls, definitions, groups, keys, servers
 from agenthub.adapters.inbound.cli.local import Local, ServeOptions
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, exit_code_of, say
 from agenthub.adapters.inbound.cli.remote import Remote
@@ -50,6 +50,7 @@ def _build(local: Local) -> typer.Typer:
     _add_local(app, local)
     servers.add_to(app)
     calls.add_to(app)
+    app.add_typer(definitions.build(), name="definitions")
     app.add_typer(keys.build(), name="key")
     app.add_typer(groups.build(), name="group")
     return app

@@ -52,12 +52,21 @@ class DefinitionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolReport:
-    """One tool in one era. `digest` is the accepted one; `changes` lead to the pending one."""
+    """One tool in one era; `is_offered`: the server has it now."""
 
     row: StoredDefinition
-    state: DefinitionState
     is_offered: bool
-    changes: tuple[FieldChange, ...]
+
+    @property
+    def state(self) -> DefinitionState:
+        if self.row.pending is None:
+            return DefinitionState.ACCEPTED
+        return DefinitionState.HELD if self.row.held else DefinitionState.CHANGED
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        """What leads from the accepted to the pending definition."""
+        return () if self.row.pending is None else diff(self.row.definition, self.row.pending)
 
 
 class DefinitionService(McpListener):
@@ -167,7 +176,7 @@ class DefinitionService(McpListener):
             for catalog in self._shown(endpoint.id).values()
             for item in catalog.of(ItemKind.TOOLS)
         }
-        return [_report(row, row.tool in names) for row in self._approvals.of(endpoint.id)]
+        return [ToolReport(row, row.tool in names) for row in self._approvals.of(endpoint.id)]
 
     async def accept(
         self, principal: Principal, id_or_name: str, tool: str, digest: str
@@ -268,10 +277,3 @@ class DefinitionService(McpListener):
                 if self._directory.endpoint(event.endpoint_id) is not None:
                     tx.emit(event)
             await tx.commit()
-
-
-def _report(row: StoredDefinition, is_offered: bool) -> ToolReport:
-    if row.pending is None:
-        return ToolReport(row, DefinitionState.ACCEPTED, is_offered, ())
-    state = DefinitionState.HELD if row.held else DefinitionState.CHANGED
-    return ToolReport(row, state, is_offered, diff(row.definition, row.pending))

@@ -18,6 +18,7 @@ from agenthub.adapters.inbound.http.transports import (
     read_transport,
     show_transport,
 )
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, Era, EraChoice
 from agenthub.domain.entities.monitoring import HealthState
 from agenthub.domain.services.endpoints import (
@@ -86,7 +87,9 @@ class ServerOut(BaseModel):
     capabilities: dict[str, Any]
     instructions: str | None
     counts: Counts
-    flags: list[str] = Field(description="What the hub refused or cut of its lists, in words.")
+    flags: list[str] = Field(
+        description="What the hub refused, cut or holds back of its lists, in words."
+    )
     last_error: str | None
     tags: list[str]
     transport: TransportOut
@@ -139,19 +142,19 @@ async def register(
     )
     report = await hub.endpoints.register(principal, draft, verify=verify)
     response.headers["location"] = f"{router.prefix}/{report.endpoint.id}"
-    return show(report)
+    return show(hub, report)
 
 
 @router.get("", summary="List the servers")
 async def list_servers(hub: HubDep, principal: Reader, paging: PagingDep) -> Page[ServerOut]:
     """List by name."""
     rows = await hub.endpoints.page(principal, limit=paging.limit + 1, after=paging.after)
-    return paging.page(rows, show, lambda report: report.endpoint.name)
+    return paging.page(rows, lambda report: show(hub, report), lambda report: report.endpoint.name)
 
 
 @router.get("/{id}", summary="Look at a server", responses=problems(_404=NO_SERVER))
 async def get_server(id: ServerId, hub: HubDep, principal: Reader) -> ServerOut:  # noqa: A002
-    return show(await hub.endpoints.get(principal, id))
+    return show(hub, await hub.endpoints.get(principal, id))
 
 
 @router.patch(
@@ -166,7 +169,8 @@ async def change_server(
     principal: Writer,
 ) -> ServerOut:
     """Change what is given and reconnect where that is needed."""
-    return show(await hub.endpoints.update(principal, id, lambda stored: _patch(stored, body)))
+    report = await hub.endpoints.update(principal, id, lambda stored: _patch(stored, body))
+    return show(hub, report)
 
 
 @router.delete(
@@ -189,17 +193,17 @@ async def remove_server(id: ServerId, hub: HubDep, principal: Writer) -> None:  
 )
 async def refresh_server(id: ServerId, hub: HubDep, principal: Writer) -> ServerOut:  # noqa: A002
     """Read its lists anew; one that is unreachable is tried again first."""
-    return show(await hub.endpoints.refresh(principal, id))
+    return show(hub, await hub.endpoints.refresh(principal, id))
 
 
 @router.get(
     "/{id}/diagnosis", summary="Say what is wrong with a server", responses=problems(_404=NO_SERVER)
 )
 async def diagnose_server(id: ServerId, hub: HubDep, principal: Reader) -> DiagnosisOut:  # noqa: A002
-    return _show_diagnosis(hub.endpoints.diagnose(principal, id))
+    return _show_diagnosis(hub, hub.endpoints.diagnose(principal, id))
 
 
-def show(report: EndpointReport) -> ServerOut:
+def show(hub: Hub, report: EndpointReport) -> ServerOut:
     """Show a server as REST clients see it."""
     endpoint, state = report.endpoint, report.state
     return ServerOut(
@@ -215,7 +219,7 @@ def show(report: EndpointReport) -> ServerOut:
         capabilities=state.capabilities,
         instructions=state.instructions,
         counts=Counts(**report.counts),
-        flags=list(report.flags),
+        flags=[*report.flags, *map(_held_flag, hub.definitions.held_tools(endpoint.id))],
         last_error=state.last_error,
         tags=list(endpoint.tags),
         transport=show_transport(endpoint.transport),
@@ -236,12 +240,19 @@ def _patch(stored: Endpoint, body: ServerPatch) -> EndpointPatch:
     )
 
 
-def _show_diagnosis(diagnosis: Diagnosis) -> DiagnosisOut:
+def _held_flag(tool: str) -> str:
+    return f"tool {tool[:80]!r} changed since it was accepted and is held back"
+
+
+def _show_diagnosis(hub: Hub, diagnosis: Diagnosis) -> DiagnosisOut:
     report = diagnosis.report
+    advice = f"Look with 'agenthub definitions ls {report.endpoint.name}', then accept or ask."
+    held = map(_held_flag, hub.definitions.held_tools(report.endpoint.id))
     return DiagnosisOut(
         name=report.endpoint.name,
         status=report.state.status,
         last_error=report.state.last_error,
-        findings=[FindingOut(problem=f.problem, advice=f.advice) for f in diagnosis.findings],
+        findings=[FindingOut(problem=f.problem, advice=f.advice) for f in diagnosis.findings]
+        + [FindingOut(problem=flag, advice=advice) for flag in held],
         output=list(diagnosis.output),
     )
