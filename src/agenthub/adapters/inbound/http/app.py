@@ -15,13 +15,22 @@ from agenthub.adapters.inbound.http.docs_page import docs_page
 from agenthub.adapters.inbound.http.metrics import Counters, Counting
 from agenthub.adapters.inbound.http.openapi import describe
 from agenthub.adapters.inbound.http.problems import SafetyNet
-from agenthub.adapters.inbound.http.routes import events, groups, health, keys, servers, tools
+from agenthub.adapters.inbound.http.routes import (
+    definitions,
+    events,
+    groups,
+    health,
+    keys,
+    servers,
+    tools,
+)
 from agenthub.adapters.inbound.http.sse import Closing
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 
 ROUTERS = (
     servers.router,
+    definitions.router,
     tools.router,
     tools.catalog_router,
     groups.router,
