@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import astuple, dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 
 from agenthub.domain.entities.cost import (
     Budget,
@@ -104,7 +104,7 @@ class FakeLedgerRepository(LedgerRepository):
     async def summary(self, by: SummaryKey, where: EntryFilter) -> list[SummaryRow]:
         sums: dict[str, list[int]] = defaultdict(lambda: [0] * len(COUNTS))
         for entry in self._rows.counted:
-            if _admits(where, entry) and _in_days(where, entry.at):
+            if _admits(where, entry) and _in_days(where, _day(entry)):
                 sums[_key(by, entry)] = [
                     a + b for a, b in zip(sums[_key(by, entry)], _counts(entry), strict=True)
                 ]
@@ -120,7 +120,7 @@ class FakeLedgerRepository(LedgerRepository):
         calls: dict[tuple[str, str, str], int] = defaultdict(int)
         for entry in self._rows.counted:
             if (
-                entry.at.date() == day
+                _day(entry) == day
                 and entry.kind is EntryKind.TOOL
                 and entry.status is not EntryStatus.REFUSED
             ):
@@ -204,17 +204,21 @@ def _admits(where: EntryFilter, entry: Entry) -> bool:
     return all(want is None or want == have for want, have in wanted)
 
 
-def _in_days(where: EntryFilter, at: datetime) -> bool:
-    if where.since is not None and at.date() < where.since.date():
+def _day(entry: Entry) -> date:
+    return entry.at.astimezone(UTC).date()
+
+
+def _in_days(where: EntryFilter, day: date) -> bool:
+    if where.since is not None and day < where.since.astimezone(UTC).date():
         return False
-    return where.until is None or datetime.combine(at.date(), time(), at.tzinfo) < where.until
+    return where.until is None or datetime.combine(day, time(), UTC) < where.until
 
 
 def _key(by: SummaryKey, entry: Entry) -> str:
     party = entry.party
     match by:
         case SummaryKey.DAY:
-            return entry.at.date().isoformat()
+            return _day(entry).isoformat()
         case SummaryKey.SERVER:
             return party.server
         case SummaryKey.TOOL:

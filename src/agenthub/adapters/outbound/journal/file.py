@@ -34,7 +34,10 @@ class FileJournal(Journal):
 
     async def __aenter__(self) -> Self:
         """Begin a segment behind those that are there. Raises UnavailableError."""
-        self._segment = max(self._segments(), default=0)
+        try:
+            self._segment = max(self._segments(), default=0)
+        except OSError as error:
+            raise _unavailable(error) from error
         self._begin()
         return self
 
