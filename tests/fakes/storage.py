@@ -32,6 +32,7 @@ from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.storage_cost import CostRows, FakeBudgetRepository, FakeLedgerRepository
 from tests.fakes.storage_definitions import DefinitionRows, FakeDefinitionRepository
 from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
+from tests.fakes.storage_notices import FakeNoticeTargetRepository, NoticeRows
 from tests.fakes.storage_policies import FakePolicyRepository, PolicyRows, drop_policies
 
 
@@ -44,6 +45,7 @@ class Rows:
     definitions: DefinitionRows = field(default_factory=DefinitionRows)
     instances: InstanceRows = field(default_factory=InstanceRows)
     cost: CostRows = field(default_factory=CostRows)
+    notice_targets: NoticeRows = field(default_factory=NoticeRows)
     policies: PolicyRows = field(default_factory=PolicyRows)
     keys: dict[KeyId, ApiKey] = field(default_factory=dict[KeyId, ApiKey])
     events: list[StoredEvent] = field(default_factory=list[StoredEvent])
@@ -108,6 +110,7 @@ class _FakeReading(Reading):
         self.budgets = FakeBudgetRepository(rows.cost, workspace)
         self.ledger = FakeLedgerRepository(rows.cost, workspace)
         self.keys = FakeKeyRepository(rows, workspace)
+        self.notice_targets = FakeNoticeTargetRepository(rows.notice_targets, workspace)
         self.policies = FakePolicyRepository(rows.policies, rows.endpoints)
         self.events = FakeEventRepository(rows, clock)
 
@@ -126,6 +129,7 @@ class _FakeTransaction(Transaction):
         self.budgets = reading.budgets
         self.ledger = reading.ledger
         self.keys = reading.keys
+        self.notice_targets = reading.notice_targets
         self.policies = reading.policies
         self.events = reading.events
 

@@ -15,6 +15,7 @@ from agenthub.adapters.outbound.storage.groups import SqlGroupRepository
 from agenthub.adapters.outbound.storage.identity import SqlKeyRepository
 from agenthub.adapters.outbound.storage.instances import SqlInstanceRepository
 from agenthub.adapters.outbound.storage.ledger import SqlLedgerRepository
+from agenthub.adapters.outbound.storage.notices import SqlNoticeTargetRepository
 from agenthub.adapters.outbound.storage.policies import SqlPolicyRepository
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import DomainEvent
@@ -78,6 +79,7 @@ class _SqlReading(Reading):
         self.groups = SqlGroupRepository(connection, workspace)
         self.instances = SqlInstanceRepository(connection, workspace, secrets)
         self.keys = SqlKeyRepository(connection, workspace)
+        self.notice_targets = SqlNoticeTargetRepository(connection, workspace, secrets)
         self.policies = SqlPolicyRepository(connection, workspace)
         self.feed = SqlEventRepository(connection, workspace, clock)
         self.events = self.feed
@@ -92,6 +94,7 @@ class _SqlTransaction(Transaction):
         self.groups = reading.groups
         self.instances = reading.instances
         self.keys = reading.keys
+        self.notice_targets = reading.notice_targets
         self.policies = reading.policies
         self.events = reading.events
         self._feed = reading.feed

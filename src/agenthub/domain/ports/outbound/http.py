@@ -44,6 +44,21 @@ class HttpClient(ABC):
         """
 
 
+class EgressGuard(ABC):
+    """The address guard by itself, for a library that makes its own connections."""
+
+    @abstractmethod
+    def refusal(self, host: str) -> str | None:
+        """Say why a literal IP address is not spoken to; None for one that is, and for names."""
+
+    @abstractmethod
+    async def check(self, host: str) -> None:
+        """Look a host up. Raises EgressDeniedError for any refused address of it.
+
+        Raises ConnectFailedError when it has none.
+        """
+
+
 class ConnectFailedError(UnavailableError):
     """No connection; the request was certainly not processed."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agenthub.domain.entities.notices import NoticeTarget, TargetKind
+from agenthub.domain.entities.notices.target import NoticeTarget, TargetKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,4 +31,7 @@ class Notifier(ABC):
 
     @abstractmethod
     async def send(self, target: NoticeTarget, notice: Notice) -> None:
-        """Deliver. Raises UnavailableError, TimedOutError, UpstreamError."""
+        """Deliver once. Raises UnavailableError, TimedOutError, UpstreamError, QuotaError.
+
+        GoneError when the target wants no more notices, ever. No message holds a secret.
+        """

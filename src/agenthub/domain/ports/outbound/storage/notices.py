@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from agenthub.domain.entities.notices import NoticeTarget
+from agenthub.domain.entities.notices.target import NoticeTarget
 from agenthub.domain.ids import NoticeTargetId
 
 

@@ -1,0 +1,86 @@
+"""Events in words: a title of one line, and what to know beside it."""
+
+from typing import Any
+
+NANO = 1_000_000_000
+_STATUS = {
+    "ready": "reachable again",
+    "healthy": "healthy again",
+    "unreachable": "unreachable",
+    "unhealthy": "does not answer",
+    "unauthorized": "refuses the hub",
+}
+_BREAKER = {
+    "open": "calls are stopped for now",
+    "forced_open": "calls are stopped by hand",
+    "half_open": "calls are tried again",
+    "closed": "calls go through again",
+    "disabled": "the breaker is off",
+}
+
+
+def worded(event: str, facts: dict[str, Any]) -> tuple[str, str]:
+    """Give title and body for a person."""
+    match event:
+        case "server.status":
+            return _server(facts)
+        case "breaker.changed":
+            return _breaker(facts)
+        case "budget.alert":
+            return _budget(facts)
+        case "definition.changed":
+            return _definition(facts)
+        case "gap":
+            return (
+                "AgentHub: some events were missed",
+                "They are no longer kept. Look at the hub for its present state.",
+            )
+        case _:
+            where = facts.get("server") or "the hub"
+            return f"AgentHub: {event} ({where})", _listed(facts)
+
+
+def _server(facts: dict[str, Any]) -> tuple[str, str]:
+    status = str(facts["status"])
+    title = f"Server {facts['server']}: {_STATUS.get(status, status)}"
+    return title, str(facts.get("detail") or f"Its status is now {status}.")
+
+
+def _breaker(facts: dict[str, Any]) -> tuple[str, str]:
+    state = str(facts["state"])
+    what = f"Server {facts['server']}"
+    if facts.get("tool"):
+        what += f", tool {facts['tool']}"
+    wait_s = facts.get("retry_after_s")
+    then = f" The next try is in {wait_s:.0f} s." if isinstance(wait_s, int | float) else ""
+    return f"{what}: {_BREAKER.get(state, state)}", f"{facts['reason']}.{then}"
+
+
+def _budget(facts: dict[str, Any]) -> tuple[str, str]:
+    subject = facts.get("server") or facts.get("subject") or ""
+    name = " ".join(word for word in (str(facts["scope"]), str(subject)) if word)
+    limit, spent = int(facts["limit_nano_usd"]), int(facts["spent_nano_usd"])
+    title = f"Budget {name}: {facts['percent']} % of {_dollars(limit)} spent"
+    is_stopped = facts.get("hard_stop") and spent >= limit
+    then = " Further calls are refused." if is_stopped else ""
+    return title, f"Spent so far: {_dollars(spent)} of {_dollars(limit)}.{then}"
+
+
+def _definition(facts: dict[str, Any]) -> tuple[str, str]:
+    tool = f"Server {facts['server']}, tool {facts['tool']}"
+    if facts.get("decided"):
+        return f"{tool}: new definition {facts['decided']}", "It can be called as it is now."
+    if facts.get("held"):
+        return (
+            f"{tool}: definition changed, tool held back",
+            "It cannot be called until somebody has read the change and accepted it.",
+        )
+    return f"{tool}: definition changed", "It can be called; read the change."
+
+
+def _dollars(nano: int) -> str:
+    return f"${nano / NANO:,.2f}"
+
+
+def _listed(facts: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in facts.items() if value is not None)
