@@ -37,6 +37,9 @@ policies = st.builds(
 )
 ticks = st.sampled_from([0.0, 0.5, 1.0, 4.999, 5.0, 9.999, 10.0, 29.9, 30.0, 60.0, 299.0, 301.0])
 verdicts = st.sampled_from([Verdict.FAILURE, Verdict.FAILURE, Verdict.SUCCESS, Verdict.IGNORED])
+probe_verdicts = st.sampled_from(
+    [Verdict.SUCCESS, Verdict.SUCCESS, Verdict.FAILURE, Verdict.IGNORED]
+)
 
 
 @dataclass(eq=False)
@@ -207,7 +210,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 self._report(answer, verdict, is_slow)
 
     @precondition(lambda self: self.model.state in (OPEN, HALF_OPEN))
-    @rule(verdict=verdicts, is_slow=st.sampled_from([False, False, True]))
+    @rule(verdict=probe_verdicts, is_slow=st.sampled_from([False, False, True]))
     def probe_when_told(self, verdict: Verdict, is_slow: bool) -> None:
         self.acquire_when_told()
         self._report(self.held[-1], verdict, is_slow)

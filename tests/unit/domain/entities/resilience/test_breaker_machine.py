@@ -105,7 +105,7 @@ def test_the_machine_finds_out_a_broken_breaker(broken: type[CircuitBreaker]) ->
     search = settings(
         derandomize=True,
         database=None,
-        max_examples=500,
+        max_examples=2000,
         stateful_step_count=40,
         phases=[Phase.generate],
         report_multiple_bugs=False,
