@@ -67,7 +67,13 @@ class PolicySettings(BaseSettings):
     gateway: Gateway = Field(default_factory=dict[str, Any])
 
 
-def read_policies(path: Path) -> FileLayers:
+def layers_of(gateway: dict[str, Any], call_timeout_s: float | None) -> FileLayers:
+    """Make layers of what was read. `call_timeout_s` is the older setting for `timeout_s`."""
+    older = {} if call_timeout_s is None else {"timeout_s": call_timeout_s}
+    return file_layers_of({**older, **gateway})
+
+
+def read_policies(path: Path, call_timeout_s: float | None = None) -> FileLayers:
     """Read the policies of a file, and of the environment, which wins.
 
     Raises pydantic.ValidationError, tomllib.TOMLDecodeError, OSError.
@@ -85,7 +91,7 @@ def read_policies(path: Path) -> FileLayers:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (Environment(settings_cls), TomlConfigSettingsSource(settings_cls, path))
 
-    return file_layers_of(FiledSettings().gateway)
+    return layers_of(FiledSettings().gateway, call_timeout_s)
 
 
 def _put(found: dict[str, Any], path: list[str], text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from agenthub.config.policy_settings import read_policies
-from agenthub.config.settings import CONFIG_FILE
+from agenthub.config.settings import CONFIG_FILE, Settings
 from agenthub.domain.exceptions import InvalidError
 from agenthub.domain.services.policies import PolicyService
 
@@ -32,11 +32,12 @@ class ConfigWatch:
     def __init__(
         self,
         *,
-        data_dir: Path,
         policies: PolicyService,
+        settings: Settings,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._path = data_dir / CONFIG_FILE
+        self._path = settings.data_dir / CONFIG_FILE
+        self._call_timeout_s = settings.chosen_call_timeout_s
         self._policies = policies
         self._pause = pause
         self._seen: Stamp = None
@@ -75,7 +76,8 @@ class ConfigWatch:
         # Taken before reading: what is written meanwhile is seen at the next look.
         self._seen = stamp
         try:
-            if self._policies.use_file(read_policies(self._path)):
+            layers = read_policies(self._path, self._call_timeout_s)
+            if self._policies.use_file(layers):
                 _logger.info("the policies in %s are taken up", CONFIG_FILE)
         except ValidationError as error:
             words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -16,7 +16,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from agenthub.config.policy_settings import Environment, Gateway
+from agenthub.config.policy_settings import Environment, Gateway, layers_of
+from agenthub.domain.entities.resilience.filed import FileLayers
 
 CONFIG_FILE = "agenthub.toml"
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -61,7 +62,10 @@ class UpstreamSettings(_Group):
     """Calls to the registered servers."""
 
     call_timeout_s: Seconds = 300
-    """For the server's own work; time in which a person is asked does not count."""
+    """For the server's own work; time in which a person is asked does not count.
+
+    The older name of `timeout_s` in `[gateway]`, which outdoes it.
+    """
     settle_timeout_s: Seconds = 20
     """How long a registration waits for the first connection."""
     drain_timeout_s: Seconds = 10
@@ -97,6 +101,16 @@ class EventSettings(_Group):
     keep: int = Field(default=10_000, ge=10_000, le=10_000_000)
 
 
+class TelemetrySettings(_Group):
+    """Traces; off without an address."""
+
+    otlp_endpoint: Annotated[str, Field(pattern="^https?://", max_length=2_048)] | None = None
+    """Base address of an OTLP/HTTP collector; `/v1/traces` is put behind it."""
+    headers: dict[str, str] = Field(default_factory=dict[str, str], repr=False)
+    """Sent with each export; may hold a credential."""
+    sample_share: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
+
+
 class Settings(BaseSettings):
     """All settings. Unknown names in `agenthub.toml` are refused, so a typo is seen."""
 
@@ -120,6 +134,7 @@ class Settings(BaseSettings):
     llm: LlmSettings = LlmSettings()
     log: LogSettings = LogSettings()
     mcp: McpSettings = McpSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
 
     @property
@@ -130,6 +145,17 @@ class Settings(BaseSettings):
     def egress_allow_private(self) -> bool:
         chosen = self.egress.allow_private
         return self.is_loopback if chosen is None else chosen
+
+    @property
+    def chosen_call_timeout_s(self) -> float | None:
+        """The older setting, where somebody has set it."""
+        is_chosen = "call_timeout_s" in self.upstream.model_fields_set
+        return self.upstream.call_timeout_s if is_chosen else None
+
+    @property
+    def policies(self) -> FileLayers:
+        """The gateway's policies as they were at the start."""
+        return layers_of(self.gateway, self.chosen_call_timeout_s)
 
     @property
     def effective_database_url(self) -> str:

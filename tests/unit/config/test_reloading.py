@@ -10,6 +10,7 @@ import pytest
 
 from agenthub.config.policy_settings import read_policies
 from agenthub.config.reloading import EVERY_S, ConfigWatch
+from agenthub.config.settings import load_settings
 from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.policies import PolicyService
@@ -49,7 +50,9 @@ class Watched:
             file=read_policies(self.path),
             uow=FakeUnitOfWork(),
         )
-        self.watch = ConfigWatch(data_dir=folder, policies=self.policies, pause=self.pauses)
+        self.watch = ConfigWatch(
+            policies=self.policies, settings=load_settings(data_dir=folder), pause=self.pauses
+        )
         self._changes = 0
 
     @property
@@ -141,3 +144,15 @@ async def test_a_file_of_the_same_time_and_another_length_is_seen(hub: Watched) 
     hub._changes -= 1
     await hub.write("[gateway]\ntimeout_s = 80")
     assert hub.policy.timeout_s == 80
+
+
+async def test_the_older_setting_of_the_timeout_holds_where_the_file_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTHUB_UPSTREAM__CALL_TIMEOUT_S", "44")
+    hub = Watched(tmp_path)
+    async with hub.watch:
+        await hub.write("[gateway]\ntrusted = true")
+        assert hub.policy.timeout_s == 44
+        await hub.write("[gateway]\ntimeout_s = 55")
+        assert hub.policy.timeout_s == 55
