@@ -160,6 +160,10 @@ class LedgerService:
         """
         return self._counts.of(subject, server, tool, self._clock.now())
 
+    def count(self, party: Party) -> None:
+        """Count a call of today that another part keeps in the ledger, as one with a price."""
+        self._counts.count(party, self._clock.now())
+
     async def flush(self) -> None:
         """Store all that has ended by now. What the database does not take is tried again."""
         await self._flush()
