@@ -144,6 +144,20 @@ async def test_what_a_dead_hub_did_not_store_is_stored_once_by_the_next(house: H
         assert len(house.entries) == 3
 
 
+async def test_a_start_without_a_database_keeps_what_the_dead_hub_left(house: House) -> None:
+    house.uow.fault = DOWN
+    async with house.living() as first:
+        call_id = call(first)
+        house.crash()
+    async with house.living() as second:
+        await second.flush()
+        house.crash()
+    async with house.living() as third:
+        house.uow.fault = None
+        await third.flush()
+        assert [one.id for one in house.entries] == [call_id]
+
+
 async def test_a_call_without_an_end_becomes_an_error_of_the_next_start(house: House) -> None:
     async with house.living() as service:
         opened = service.begin(OWNER, Purpose.GET_PROMPT, CALLER, 7)
@@ -247,6 +261,24 @@ async def test_what_finds_no_room_in_memory_is_read_back_from_the_journal(
         assert all(one.status is EntryStatus.OK for one in house.entries)
         assert len(house.journal.segments) == 1
     assert caplog.text.count("more stay on disk") == 1
+
+
+@pytest.mark.parametrize("room", [10, 1_000])
+async def test_no_segment_goes_before_its_calls_are_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_RECORDS", 4)
+    monkeypatch.setattr(module, "MAX_WAITING", room)
+    async with house.living() as service:
+        house.uow.fault = DOWN
+        ids: set[EntryId] = set()
+        for _ in range(25):
+            ids.add(call(service))
+            await service.flush()
+        house.crash()
+    house.uow.fault = None
+    async with house.living():
+        assert {one.id for one in house.entries} == ids
 
 
 async def test_what_finds_room_nowhere_is_counted_as_lost(
