@@ -5,7 +5,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from agenthub.domain.entities.catalog.listing import EMPTY, Catalog, ItemKind
-from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
+from agenthub.domain.entities.endpoints import (
+    ConnectionStatus,
+    Endpoint,
+    EndpointState,
+    Era,
+    HttpTransport,
+    StdioTransport,
+)
 from agenthub.domain.exceptions import (
     NotConnectedError,
     RpcError,
@@ -34,8 +41,18 @@ READY = EndpointState(
 DISABLED = EndpointState(status=ConnectionStatus.DISABLED)
 
 
+def address_of(endpoint: Endpoint) -> str:
+    match endpoint.transport:
+        case HttpTransport(url=url):
+            return url
+        case StdioTransport(command=command):
+            return command
+
+
 class FakeMcpClient(McpClient):
     """Every server connects at once, unless `fates` says in which state it ends up.
+
+    `offers_at` and `fates_at` say it by URL or command, for servers whose id is not known yet.
 
     A request is kept in `requests` and answered by `handle` if set, else by `results[method]`
     (an error is raised), else by `{}`. Clear `held` to keep requests waiting; set it to let go.
@@ -45,6 +62,8 @@ class FakeMcpClient(McpClient):
     def __init__(self) -> None:
         self.fates: dict[EndpointId, EndpointState] = {}
         self.fates_by_name: dict[str, EndpointState] = {}
+        self.fates_at: dict[str, EndpointState] = {}
+        self.offers_at: dict[str, Catalog] = {}
         self.results: dict[str, bytes | Exception] = {}
         self.handle: Handler | None = None
         self.requests: list[tuple[EndpointId, UpstreamRequest, Caller]] = []
@@ -71,7 +90,10 @@ class FakeMcpClient(McpClient):
     async def connect(self, endpoint: Endpoint) -> None:
         self.connects.append(endpoint.id)
         self.kept[endpoint.id] = endpoint
-        fate = self.fates_by_name.get(endpoint.name, READY)
+        address = address_of(endpoint)
+        if address in self.offers_at:
+            self.offer(endpoint.id, self.offers_at[address])
+        fate = self.fates_at.get(address, self.fates_by_name.get(endpoint.name, READY))
         self.become(endpoint.id, self.fates.get(endpoint.id, fate))
 
     async def disconnect(self, endpoint_id: EndpointId) -> None:
