@@ -11,7 +11,7 @@ import msgspec
 from agenthub.adapters.outbound.llm.rates import Field, body_of, field_of, price_of
 from agenthub.domain.exceptions import FieldFault, InvalidError
 
-HIGHEST_USD_PER_TOKEN = Decimal(1)
+HIGHEST_USD_PER_TOKEN = Decimal("0.001")
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _REQUIRED = {"input": "input_cost_per_token", "output": "output_cost_per_token"}
 
@@ -62,7 +62,7 @@ def _price(where: str, model: str, name: str, value: Any) -> Decimal:
     if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
         price = price_of(str(value))
     if price is None or price > HIGHEST_USD_PER_TOKEN:
-        raise _fault(where, model, name, message="must be dollars per token, from 0 to 1")
+        raise _fault(where, model, name, message="must be dollars per token, from 0 to 0.001")
     return price
 
 

@@ -6,27 +6,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agenthub.domain.entities.cost import PriceSnapshot, Tokens
+from agenthub.domain.ids import EntryId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One completion. Messages and tools are in the form of OpenAI's chat completions."""
+    """One completion. Messages and tools are in the form of OpenAI's chat completions.
 
-    model: str
+    An empty `model` is the hub's own. `max_tokens` has no default at the provider: 0 is for the
+    service to fill. `timeout_s` bounds every wait for the provider, not the whole answer.
+    """
+
     messages: list[dict[str, Any]]
+    model: str = ""
     tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    max_tokens: int
+    max_tokens: int = 0
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     timeout_s: float = 300.0
+    call_id: str = ""
+    """The ledger's entry; told to the provider as X-Client-Request-Id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChunk:
     """A part of the answer. The last one of a whole answer has `finish_reason`.
 
-    `tokens` and `cost_nano_usd` come with the last one, where the provider told usage; the cost
-    is None while the model has no price.
+    `tokens` come with the last one, where the provider told usage that can be true. The service
+    adds the cost, None where it is not known, and the ledger's entry.
     """
 
     text: str = ""
@@ -36,6 +43,7 @@ class ModelChunk:
     model: str | None = None
     tokens: Tokens | None = None
     cost_nano_usd: int | None = None
+    entry_id: EntryId | None = None
 
 
 class Llm(ABC):
@@ -46,15 +54,15 @@ class Llm(ABC):
         """Stream one completion; closing the generator ends it at the provider.
 
         Raises InvalidError, DeniedError (credentials), QuotaError, TimedOutError,
-        UnavailableError, UpstreamError.
+        UnavailableError, UpstreamError. A fault whose `reached_server` is False cost nothing.
         """
 
     @abstractmethod
-    def count(self, model: str, messages: list[dict[str, Any]]) -> int:
-        """Count the tokens of a prompt, as well as it can be told here."""
+    async def count(self, request: ModelRequest) -> int:
+        """Count the tokens of a prompt with its tools, as well as it can be told here."""
 
     @abstractmethod
-    def count_text(self, model: str, text: str) -> int:
+    async def count_text(self, model: str, text: str) -> int:
         """Count the tokens of an answer's text."""
 
 

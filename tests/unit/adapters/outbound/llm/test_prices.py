@@ -139,7 +139,7 @@ async def test_the_own_file_wins_and_its_id_is_its_content(tmp_path: Path) -> No
         ("[m]\ninput_cost_per_token = nan", ("m", "input_cost_per_token")),
         ("[m]\ninput_cost_per_token = inf", ("m", "input_cost_per_token")),
         ("[m]\ninput_cost_per_token = true", ("m", "input_cost_per_token")),
-        ("[m]\ninput_cost_per_token = 2.5", ("m", "input_cost_per_token")),
+        ("[m]\ninput_cost_per_token = 0.0025", ("m", "input_cost_per_token")),
         ("[m]\ninput_cost_per_token = 1e-999999", ("m", "input_cost_per_token")),
         ("[m]\ninput_cost_per_token = 'dear'", ("m", "input_cost_per_token")),
         ("[m]\ninput_cost_per_tokne = 1e-6", ("m", "input_cost_per_tokne")),
@@ -162,7 +162,7 @@ async def test_a_named_file_must_be_there(tmp_path: Path) -> None:
 
 
 async def test_a_json_file_is_as_good(tmp_path: Path) -> None:
-    entry = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.1, "max_tokens": 5}
+    entry = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.001, "max_tokens": 5}
     (tmp_path / "prices.json").write_text(json.dumps({"m": entry}))
     prices = await opened(tmp_path)
     assert prices.cost_nano_usd(priced(prices, "m"), Tokens(prompt=3)) == 3_000
