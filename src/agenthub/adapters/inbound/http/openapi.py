@@ -91,7 +91,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         common |= WITH_TOKEN
     if operation.get("parameters") or operation.get("requestBody"):
         common |= WITH_PARAMETERS
-    if method in ("post", "patch"):
+    if method in ("post", "patch", "put"):
         common |= WITH_BODY
     for status, text in common.items():
         answers.setdefault(str(status), _problem(text))
