@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from agenthub.adapters.inbound.cli.commands import calls, definitions, groups, keys, servers
+from agenthub.adapters.inbound.cli.commands import (
+    calls,
+    definitions,
+    groups,
+    keys,
+    notify,
+    policies,
+    servers,
+)
 from agenthub.adapters.inbound.cli.local import Local, ServeOptions
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, exit_code_of, say
 from agenthub.adapters.inbound.cli.remote import Remote
@@ -52,6 +60,8 @@ def _build(local: Local) -> typer.Typer:
     calls.add_to(app)
     app.add_typer(definitions.build(), name="definitions")
     app.add_typer(keys.build(), name="key")
+    app.add_typer(policies.build(), name="policy")
+    app.add_typer(notify.build(), name="notify")
     app.add_typer(groups.build(), name="group")
     return app
 
