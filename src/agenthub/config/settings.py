@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic_settings import (
 )
 
 from agenthub.config.policy_settings import Environment, Gateway, layers_of
+from agenthub.domain.entities.cost import NANO_PER_USD
 from agenthub.domain.entities.resilience.filed import FileLayers
 
 CONFIG_FILE = "agenthub.toml"
@@ -91,6 +93,28 @@ class LlmSettings(_Group):
     prices_file: Path | None = None
 
 
+class BudgetSettings(_Group):
+    """The budget of the hub that is made at the first start."""
+
+    monthly_usd: Annotated[
+        Decimal, Field(ge=0, le=9_000_000, decimal_places=9, allow_inf_nan=False)
+    ] = Decimal(100)
+    """0: none is made."""
+
+    @property
+    def monthly_nano_usd(self) -> int:
+        return int(self.monthly_usd * NANO_PER_USD)
+
+
+class UsageSettings(_Group):
+    """The ledger of calls."""
+
+    keep_days: int = Field(default=90, ge=1, le=36_500)
+    """For single entries; their daily sums are kept for good."""
+    journal_sync: bool = False
+    """Whether every call waits for the disk, so that a power cut loses none of them."""
+
+
 class HitlSettings(_Group):
     """Questions that wait for somebody."""
 
@@ -127,6 +151,7 @@ class Settings(BaseSettings):
     allowed_hosts: Words = ()
     allowed_origins: Words = ()
 
+    budget: BudgetSettings = BudgetSettings()
     egress: EgressSettings = EgressSettings()
     events: EventSettings = EventSettings()
     gateway: Gateway = Field(default_factory=dict[str, Any])
@@ -136,6 +161,7 @@ class Settings(BaseSettings):
     mcp: McpSettings = McpSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    usage: UsageSettings = UsageSettings()
 
     @property
     def is_loopback(self) -> bool:

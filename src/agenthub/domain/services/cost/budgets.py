@@ -8,11 +8,11 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from agenthub.domain.entities.cost import Entry, EntryStatus, kept_name
+from agenthub.domain.entities.cost import Budget, BudgetScope, Entry, EntryStatus, kept_name
 from agenthub.domain.entities.identity import OWNER, Principal
-from agenthub.domain.exceptions import HubError, QuotaError, UnavailableError
-from agenthub.domain.ids import EntryId
-from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.exceptions import ConflictError, HubError, QuotaError, UnavailableError
+from agenthub.domain.ids import BudgetId, EntryId
+from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.cost.records import kept_party
 from agenthub.domain.services.cost.spending import reserve, settle
@@ -20,6 +20,7 @@ from agenthub.domain.services.cost.spending import reserve, settle
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
 RECOVER_EVERY_S = 300.0
+FIRST_BUDGET = "first hub budget"
 
 _logger = logging.getLogger(__name__)
 
@@ -47,8 +48,18 @@ class BudgetService:
     and then, but only what is older than that.
     """
 
-    def __init__(self, *, clock: Clock, recover_after: timedelta, uow: UnitOfWork) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ids: IdFactory,
+        monthly_nano_usd: int,
+        recover_after: timedelta,
+        uow: UnitOfWork,
+    ) -> None:
         self._clock = clock
+        self._ids = ids
+        self._monthly_nano_usd = monthly_nano_usd
         self._recover_after = recover_after
         self._uow = uow
         self._held: set[EntryId] = set()
@@ -56,6 +67,8 @@ class BudgetService:
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
+        """Make the hub's first budget, once and for all. Raises UnavailableError."""
+        await self._make_first()
         await self.recover()
         await self._tasks.__aenter__()
         if self._recover_after:
@@ -129,6 +142,27 @@ class BudgetService:
         if left:
             _logger.warning("%d calls of a dead hub are settled at their estimate", len(left))
         return len(left)
+
+    async def _make_first(self) -> None:
+        """Whoever changes or removes it is not overruled by the next start."""
+        if not self._monthly_nano_usd:
+            return
+        now = self._clock.now()
+        first = Budget(
+            id=BudgetId(self._ids.new()),
+            workspace=OWNER.workspace,
+            scope=BudgetScope.HUB,
+            limit_nano_usd=self._monthly_nano_usd,
+            created_at=now,
+            updated_at=now,
+        )
+        async with self._uow.begin(OWNER) as tx:
+            if await tx.budgets.mark(FIRST_BUDGET):
+                try:
+                    await tx.budgets.add(first)
+                except ConflictError:
+                    pass  # somebody has made the hub's monthly budget by hand
+            await tx.commit()
 
     async def _reserve(self, principal: Principal, entry: Entry) -> None:
         now = self._clock.now()
