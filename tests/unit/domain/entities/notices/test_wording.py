@@ -1,0 +1,124 @@
+"""What a person reads of an event."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agenthub.domain.entities.notices.target import masked
+from agenthub.domain.entities.notices.wording import worded
+from agenthub.domain.event import (
+    BreakerChanged,
+    BudgetAlerted,
+    CatalogChanged,
+    CostRecorded,
+    DefinitionChanged,
+    DomainEvent,
+    ServerStatusChanged,
+)
+from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, EntryId
+
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+TIME = EndpointId("S1")
+COMMON = {"workspace": DEFAULT_WORKSPACE, "at": AT}
+
+
+def said(event: DomainEvent) -> tuple[str, str]:
+    return worded(event.name, event.facts())
+
+
+def test_a_servers_status_names_the_server_and_the_reason() -> None:
+    event = ServerStatusChanged(
+        **COMMON, endpoint_id=TIME, server="time", status="unreachable", detail="refused"
+    )
+    assert said(event) == ("Server time: unreachable", "refused")
+    back = ServerStatusChanged(**COMMON, endpoint_id=TIME, server="time", status="ready")
+    assert said(back) == ("Server time: reachable again", "Its status is now ready.")
+
+
+def test_a_breaker_says_what_it_does_to_calls() -> None:
+    event = BreakerChanged(
+        **COMMON,
+        endpoint_id=TIME,
+        server="time",
+        instance="S1",
+        tool="now",
+        before="closed",
+        state="open",
+        reason="5 failures in a row",
+        retry_after_s=5.2,
+    )
+    assert said(event) == (
+        "Server time, tool now: calls are stopped for now",
+        "5 failures in a row. The next try is in 5 s.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject", "server", "title"),
+    [
+        ("hub", "", None, "Budget hub: 80 % of $100.00 spent"),
+        ("server", "S1", "time", "Budget server time: 80 % of $100.00 spent"),
+        ("key", "K1", None, "Budget key K1: 80 % of $100.00 spent"),
+    ],
+)
+def test_a_budget_says_how_much_of_what(
+    scope: str, subject: str, server: str | None, title: str
+) -> None:
+    event = BudgetAlerted(
+        **COMMON,
+        budget_id=BudgetId("B1"),
+        scope=scope,
+        subject=subject,
+        percent=80,
+        spent_nano_usd=81_234_567_890,
+        limit_nano_usd=100_000_000_000,
+        hard_stop=True,
+        server=server,
+    )
+    assert said(event) == (title, "Spent so far: $81.23 of $100.00.")
+
+
+def test_a_spent_budget_that_stops_says_so() -> None:
+    facts = {"scope": "hub", "percent": 100, "hard_stop": True}
+    spent = {"spent_nano_usd": 5_000_000_000, "limit_nano_usd": 5_000_000_000}
+    assert worded("budget.alert", facts | spent)[1].endswith("Further calls are refused.")
+
+
+def test_a_changed_definition_says_whether_the_tool_can_be_called() -> None:
+    given = {**COMMON, "endpoint_id": TIME, "server": "time", "tool": "now"}
+    assert "held back" in said(DefinitionChanged(**given, held=True))[0]
+    assert "can be called" in said(DefinitionChanged(**given, held=False))[1]
+    assert "accepted" in said(DefinitionChanged(**given, held=False, decided="accepted"))[0]
+
+
+def test_other_events_are_listed() -> None:
+    changed = CatalogChanged(**COMMON, server="time", kinds=("tools",), counts={"tools": 2})
+    assert said(changed)[0] == "AgentHub: catalog.changed (time)"
+    cost = CostRecorded(
+        **COMMON,
+        entry_id=EntryId("L1"),
+        kind="model",
+        purpose="chat",
+        subject="owner",
+        server=None,
+        tool=None,
+        model="m",
+        status="ok",
+        cost_nano_usd=7,
+    )
+    assert said(cost)[0] == "AgentHub: cost.recorded (the hub)"
+    assert "cost_nano_usd: 7" in said(cost)[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://example.com/hooks/s3cr3t?key=s3cr3t", "https://example.com/***"),
+        ("http://127.0.0.1:8080/x", "http://127.0.0.1:8080/***"),
+        ("https://u:s3cr3t@example.com", "https://example.com/***"),
+        ("mailto://user:s3cr3t@example.com", "mailto://***"),
+        ("slack://s3cr3t/s3cr3t/s3cr3t", "slack://***"),
+    ],
+)
+def test_a_shown_address_holds_no_secret(address: str, shown: str) -> None:
+    assert masked(address) == shown
