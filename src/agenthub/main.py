@@ -34,11 +34,11 @@ class AgentHub:
     """The whole hub, built but not started. `alive` starts it; `app` serves it meanwhile."""
 
     def __init__(self, settings: Settings, owner_token: str) -> None:
-        self._parts = build(settings, owner_token)
-        self.hub = self._parts.hub
-        dashboard = self._parts.dashboard
+        self.parts = build(settings, owner_token)
+        self.hub = self.parts.hub
+        dashboard = self.parts.dashboard
         self.app = Gate(
-            Router(dashboard=dashboard, mcp=self._parts.mcp, rest=self._parts.rest),
+            Router(dashboard=dashboard, mcp=self.parts.mcp, rest=self.parts.rest),
             hosts=settings.allowed_hosts,
             authenticator=self.hub.identity,
             open_paths=dashboard.paths,
@@ -48,14 +48,16 @@ class AgentHub:
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Start everything and begin to connect the servers; stop it all at the end."""
-        for listener in self._parts.listeners:
-            self._parts.client.attach(listener)
-        async with living(self._parts.residents):
+        for listener in self.parts.listeners:
+            self.parts.client.attach(listener)
+        async with living(self.parts.residents):
+            await self.hub.policies.load()
             await self.hub.groups.load()
             await self.hub.endpoints.load()
+            await self.hub.instances.load()
             yield
 
     def stop_streams(self) -> None:
         """Be no longer ready, and end every open stream, so that the server can stop at once."""
-        self._parts.rest.close()
-        self._parts.mcp.close()
+        self.parts.rest.close()
+        self.parts.mcp.close()

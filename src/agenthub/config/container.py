@@ -5,6 +5,7 @@ from dependency_injector import containers, providers
 
 from agenthub.config.faces import FacesContainer
 from agenthub.config.outbound import OutboundContainer
+from agenthub.config.reloading import ConfigWatch
 from agenthub.config.services import ServicesContainer
 from agenthub.config.settings import Settings
 
@@ -22,10 +23,13 @@ class AgentHubContainer(containers.DeclarativeContainer):
         clock=outbound.clock,
         event_bus=outbound.event_bus,
         ids=outbound.ids,
+        journal=outbound.journal,
         key_lookup=outbound.key_lookup,
         mcp_client=outbound.mcp_client,
+        notifiers=outbound.notifiers,
         owner_token=owner_token,
         settings=settings,
+        telemetry=outbound.telemetry,
         uow=outbound.uow,
     )
     faces = providers.Container(
@@ -38,14 +42,22 @@ class AgentHubContainer(containers.DeclarativeContainer):
         secrets=outbound.secrets,
         settings=settings,
     )
+    config_watch = providers.Singleton(ConfigWatch, policies=services.policies, settings=settings)
     residents = providers.List(
         outbound.database,
         outbound.http,
+        outbound.telemetry,
+        outbound.journal,
+        services.ledger,
+        services.budgets,
         services.events,
         services.announcer,
         services.definitions,
         outbound.mcp_client,
+        services.instance_keeper,
         services.health,
+        services.notices,
+        config_watch,
         faces.mcp,
     )
     """In the order of starting; they end backwards."""

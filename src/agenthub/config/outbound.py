@@ -7,11 +7,16 @@ from dependency_injector import containers, providers
 from agenthub.adapters.outbound.clock.system import SystemChance, SystemClock, UlidFactory
 from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
 from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
+from agenthub.adapters.outbound.http.host_guard import HostGuard
+from agenthub.adapters.outbound.journal.file import FileJournal
 from agenthub.adapters.outbound.mcp_client.client import PooledMcpClient
+from agenthub.adapters.outbound.notifier.apprise import AppriseNotifier
+from agenthub.adapters.outbound.notifier.webhook import WebhookNotifier
 from agenthub.adapters.outbound.secrets.envelope import EnvelopeSecretBox
 from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
 from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
+from agenthub.adapters.outbound.telemetry.chosen import ChosenTelemetry
 from agenthub.config.settings import Settings
 from agenthub.domain.entities.catalog.listing import CatalogBounds
 
@@ -46,6 +51,13 @@ class OutboundContainer(containers.DeclarativeContainer):
         allow_private=settings.provided.egress_allow_private,
         max_body_bytes=settings.provided.egress.max_body_bytes,
     )
+    egress_guard = providers.Singleton(
+        HostGuard, allow_private=settings.provided.egress_allow_private
+    )
+    notifiers = providers.List(
+        providers.Singleton(WebhookNotifier, clock=clock, guard=egress_guard, http=http),
+        providers.Singleton(AppriseNotifier, guard=egress_guard),
+    )
     mcp_client = providers.Singleton(
         PooledMcpClient,
         bounds=providers.Singleton(CatalogBounds),
@@ -53,4 +65,16 @@ class OutboundContainer(containers.DeclarativeContainer):
         clock=clock,
         data_dir=settings.provided.data_dir,
         http=http,
+    )
+    journal = providers.Singleton(
+        FileJournal,
+        folder=settings.provided.data_dir,
+        sync=settings.provided.usage.journal_sync,
+    )
+    telemetry = providers.Singleton(
+        ChosenTelemetry,
+        endpoint=settings.provided.telemetry.otlp_endpoint,
+        headers=settings.provided.telemetry.headers,
+        http=http,
+        sample_share=settings.provided.telemetry.sample_share,
     )

@@ -13,6 +13,7 @@ from agenthub.config.container import AgentHubContainer
 from agenthub.config.lifespan import Resident
 from agenthub.config.settings import Settings
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
+from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Parts:
     mcp: McpFace
     residents: tuple[Resident, ...]
     rest: RestFace
+    uow: UnitOfWork
 
 
 def build(settings: Settings, owner_token: str) -> Parts:
@@ -34,6 +36,7 @@ def build(settings: Settings, owner_token: str) -> Parts:
         settings=providers.Object(settings), owner_token=providers.Object(owner_token)
     )
     hub: Hub = container.services.hub()
+    hub.instances.count_calls(container.services.gateway().in_flight)
     return Parts(
         client=container.outbound.mcp_client(),
         dashboard=container.faces.dashboard(),
@@ -41,10 +44,13 @@ def build(settings: Settings, owner_token: str) -> Parts:
         listeners=(
             hub.definitions,
             container.services.announcer(),
+            container.services.instance_keeper(),
             container.services.health(),
+            container.services.gateway(),
             hub.catalog,
         ),
         mcp=container.faces.mcp(),
         residents=tuple(container.residents()),
         rest=container.faces.rest(),
+        uow=container.outbound.uow(),
     )

@@ -1,31 +1,53 @@
 """The services' floor: lower ones first, as they stand on each other."""
 
+from datetime import timedelta
+
 from dependency_injector import containers, providers
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.config.settings import Settings
-from agenthub.domain.entities.resilience.policy import GatewayPolicy
-from agenthub.domain.ids import EndpointId
+from agenthub.domain.entities.resilience.policy import NANO
 from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 from agenthub.domain.ports.outbound.event_bus import EventBus
+from agenthub.domain.ports.outbound.journal import Journal
 from agenthub.domain.ports.outbound.mcp_client import McpClient
+from agenthub.domain.ports.outbound.notifier import Notifier
 from agenthub.domain.ports.outbound.storage.identity import KeyLookup
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
+from agenthub.domain.ports.outbound.telemetry import Telemetry
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.cost.budgets import BudgetService
+from agenthub.domain.services.cost.ledger import LedgerService
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.instances.keeper import InstanceKeeper
+from agenthub.domain.services.instances.service import InstanceService
 from agenthub.domain.services.monitoring import HealthService
+from agenthub.domain.services.notices.desk import NoticeService
+from agenthub.domain.services.policies import PolicyService
+from agenthub.domain.services.resilience.accounts import CallAccounts
+from agenthub.domain.services.resilience.desk import GatewayDesk
+from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.tracing import CallTracing
+from agenthub.domain.services.resilience.watching import ServiceWatch
+
+SHARED_RECOVER_AFTER = timedelta(minutes=15)
+"""Longer than any model call may take."""
 
 
-def default_policy(endpoint_id: EndpointId, tool: str | None = None) -> GatewayPolicy:
-    """Give every server what holds unless somebody says otherwise."""
-    return GatewayPolicy()
+def recover_after(settings: Settings) -> timedelta:
+    """Say how old a reservation is before it counts as one of a hub that died.
+
+    A database on this machine has no other hub; beside others a call may still be under way there.
+    """
+    is_own = settings.effective_database_url.startswith("sqlite")
+    return timedelta(0) if is_own else SHARED_RECOVER_AFTER
 
 
 class ServicesContainer(containers.DeclarativeContainer):
@@ -39,6 +61,9 @@ class ServicesContainer(containers.DeclarativeContainer):
     ids = providers.Dependency(instance_of=IdFactory)
     key_lookup = providers.Dependency(instance_of=KeyLookup)
     mcp_client = providers.Dependency(instance_of=McpClient)
+    notifiers: providers.Dependency[list[Notifier]] = providers.Dependency(instance_of=list)
+    journal = providers.Dependency(instance_of=Journal)
+    telemetry = providers.Dependency(instance_of=Telemetry)
     uow = providers.Dependency(instance_of=UnitOfWork)
 
     directory = providers.Singleton(Directory)
@@ -62,6 +87,33 @@ class ServicesContainer(containers.DeclarativeContainer):
         owner_token=owner_token,
         uow=uow,
     )
+    policies = providers.Singleton(
+        PolicyService,
+        clock=clock,
+        directory=directory,
+        file=settings.provided.policies,
+        uow=uow,
+    )
+    ledger = providers.Singleton(
+        LedgerService, clock=clock, ids=ids, journal=journal, keep_days=90, uow=uow
+    )
+    budgets = providers.Singleton(
+        BudgetService,
+        clock=clock,
+        ids=ids,
+        monthly_nano_usd=100 * NANO,
+        recover_after=timedelta(0),
+        uow=uow,
+    )
+    notices = providers.Singleton(
+        NoticeService,
+        chance=chance,
+        clock=clock,
+        events=events,
+        ids=ids,
+        notifiers=notifiers,
+        uow=uow,
+    )
     health = providers.Singleton(
         HealthService,
         announcer=announcer,
@@ -69,7 +121,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         client=mcp_client,
         clock=clock,
         directory=directory,
-        policy_of=providers.Object(default_policy),
+        policy_of=policies.provided.of,
     )
     endpoints = providers.Singleton(
         EndpointService,
@@ -81,6 +133,21 @@ class ServicesContainer(containers.DeclarativeContainer):
         settle_timeout_s=settings.provided.upstream.settle_timeout_s,
         uow=uow,
     )
+    instance_keeper = providers.Singleton(
+        InstanceKeeper, announcer=announcer, client=mcp_client, clock=clock, directory=directory
+    )
+    instances = providers.Singleton(
+        InstanceService,
+        client=mcp_client,
+        clock=clock,
+        directory=directory,
+        drain_timeout_s=settings.provided.upstream.drain_timeout_s,
+        endpoints=endpoints,
+        ids=ids,
+        keeper=instance_keeper,
+        settle_timeout_s=settings.provided.upstream.settle_timeout_s,
+        uow=uow,
+    )
     groups = providers.Singleton(
         GroupService, clock=clock, directory=directory, identity=identity, ids=ids, uow=uow
     )
@@ -89,17 +156,46 @@ class ServicesContainer(containers.DeclarativeContainer):
         client=mcp_client,
         clock=clock,
         directory=directory,
-        policy_of=providers.Object(default_policy),
+        policy_of=policies.provided.of,
         uow=uow,
     )
     catalog = providers.Singleton(
         CatalogService, client=mcp_client, definitions=definitions, directory=directory
     )
+    accounts = providers.Singleton(
+        CallAccounts, budgets=budgets, clock=clock, ids=ids, ledger=ledger
+    )
+    tracing = providers.Singleton(CallTracing, telemetry=telemetry)
+    watch = providers.Singleton(ServiceWatch, health=health)
+    gateway = providers.Singleton(
+        Gateway,
+        announcer=announcer,
+        chance=chance,
+        client=mcp_client,
+        clock=clock,
+        directory=directory,
+        ledger=ledger,
+        policies=policies,
+        tracing=tracing,
+        watch=watch,
+    )
+    gateway_desk = providers.Singleton(
+        GatewayDesk,
+        clock=clock,
+        directory=directory,
+        endpoints=endpoints,
+        gateway=gateway,
+        policies=policies,
+        stats=accounts.provided.stats,
+    )
     calls = providers.Singleton(
         CallService,
-        call_timeout_s=settings.provided.upstream.call_timeout_s,
+        accounts=accounts,
         catalog=catalog,
-        client=mcp_client,
+        clock=clock,
+        gateway=gateway,
+        policies=policies,
+        tracing=tracing,
     )
     hub = providers.Singleton(
         Hub,
@@ -108,6 +204,10 @@ class ServicesContainer(containers.DeclarativeContainer):
         definitions=definitions,
         endpoints=endpoints,
         events=events,
+        gateway=gateway_desk,
         groups=groups,
         identity=identity,
+        instances=instances,
+        notices=notices,
+        policies=policies,
     )

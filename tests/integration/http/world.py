@@ -11,34 +11,17 @@ from typing import Any, Self
 
 import httpx2
 import uvicorn
+from dependency_injector import providers
 
-from agenthub.adapters.inbound.gate import Gate, Receive, Scope, Send
-from agenthub.adapters.inbound.http.app import RestFace
+from agenthub.adapters.inbound.gate import Gate
 from agenthub.adapters.inbound.http.protocol import MAX_SOCKET_MESSAGE_BYTES, HeaderBoundProtocol
-from agenthub.adapters.inbound.hub import Hub
-from agenthub.adapters.inbound.mcp.face import McpFace
-from agenthub.adapters.inbound.mcp.sealing import Sealer
-from agenthub.adapters.inbound.web.static import Dashboard
-from agenthub.adapters.outbound.clock.system import SystemClock, UlidFactory
-from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
-from agenthub.adapters.outbound.storage.engine import Database
-from agenthub.adapters.outbound.storage.key_lookup import SqlKeyLookup
-from agenthub.adapters.outbound.storage.unit_of_work import SqlUnitOfWork
+from agenthub.config.container import AgentHubContainer
+from agenthub.config.settings import Settings
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.monitoring import Health
-from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.ids import EndpointId
-from agenthub.domain.services.announcer import Announcer
-from agenthub.domain.services.calls import CallService
-from agenthub.domain.services.catalog.definitions import DefinitionService
-from agenthub.domain.services.catalog.views import CatalogService
-from agenthub.domain.services.directory import Directory
-from agenthub.domain.services.endpoints import EndpointService
-from agenthub.domain.services.events import EventService
-from agenthub.domain.services.groups import GroupService
-from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.monitoring import UNWATCHED
-from tests.fakes.clock import FakeChance
+from agenthub.main import AgentHub
 from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.secrets import FakeSecretBox
 from tests.support.ports import free_port
@@ -49,90 +32,36 @@ ECHO = b'{"content":[{"type":"text","text":"ok"}],"isError":false}'
 
 
 class RestWorld:
-    """Enter it; `app` is the hub as uvicorn would serve it."""
+    """Enter it; `app` is the hub as uvicorn would serve it. `health` is what probes would find."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = SystemClock()
-        ids = UlidFactory(clock=self.clock)
-        bus = MemoryEventBus()
-        self.database = Database(url=f"sqlite:///{folder / 'hub.db'}")
-        self.uow = SqlUnitOfWork(
-            bus=bus, clock=self.clock, database=self.database, secrets=FakeSecretBox()
-        )
         self.client = FakeMcpClient()
-        self.directory = Directory()
         self.health: dict[EndpointId, Health] = {}
-        self.announcer = Announcer(
-            client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
+        settings = Settings(
+            data_dir=folder,
+            allowed_hosts=("hub.example",),
+            allowed_origins=("https://app.example", "chrome-extension://friendfriend"),
         )
-        chance = FakeChance()
-        identity = IdentityService(
-            chance=chance,
-            clock=self.clock,
-            directory=self.directory,
-            ids=ids,
-            lookup=SqlKeyLookup(database=self.database),
-            owner_token=TOKEN,
-            uow=self.uow,
-        )
-        self.policy = GatewayPolicy()
-        definitions = DefinitionService(
-            client=self.client,
-            clock=self.clock,
-            directory=self.directory,
-            policy_of=lambda endpoint_id, tool: self.policy,
-            uow=self.uow,
-        )
-        catalog = CatalogService(
-            client=self.client, definitions=definitions, directory=self.directory
-        )
-        self.hub = Hub(
-            calls=CallService(catalog=catalog, client=self.client, call_timeout_s=5),
-            catalog=catalog,
-            definitions=definitions,
-            endpoints=EndpointService(
-                client=self.client,
-                clock=self.clock,
-                directory=self.directory,
-                health_of=lambda endpoint_id: self.health.get(endpoint_id, UNWATCHED),
-                ids=ids,
-                settle_timeout_s=5,
-                uow=self.uow,
-            ),
-            events=EventService(bus=bus, directory=self.directory, keep=10_000, uow=self.uow),
-            groups=GroupService(
-                clock=self.clock,
-                directory=self.directory,
-                identity=identity,
-                ids=ids,
-                uow=self.uow,
-            ),
-            identity=identity,
-        )
-        self.rest = RestFace(clock=self.clock, hub=self.hub, ids=ids, ping=self.database.ping)
-        self.mcp = McpFace(
-            hub=self.hub,
-            sealer=Sealer(FakeSecretBox(), self.clock),
-            clock=self.clock,
-            chance=chance,
-        )
-        self.dashboard = Dashboard()
-        self.app = Gate(
-            self._route,
-            hosts=["hub.example"],
-            authenticator=identity,
-            open_paths=self.dashboard.paths,
-            origins=["https://app.example", "chrome-extension://friendfriend"],
-        )
+        played = providers.Object(self.client)
+        boxed = providers.Object(FakeSecretBox())
+        outbound = AgentHubContainer.outbound
+        with outbound.mcp_client.override(played), outbound.secrets.override(boxed):
+            hub = AgentHub(settings, TOKEN)
+        self.parts = hub.parts
+        self.hub = hub.hub
+        self.app = hub.app
+        self.rest = self.parts.rest
+        self.uow = self.parts.uow
+        # Probing takes its time; what it would find is said by the test.
+        self.hub.endpoints._health_of = lambda endpoint_id: self.health.get(endpoint_id, UNWATCHED)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.client.attach(self.hub.definitions)
-        self.client.attach(self.announcer)
-        self.client.attach(self.hub.catalog)
-        hub = self.hub
-        for resident in (self.database, hub.events, self.announcer, hub.definitions, self.mcp):
-            await self._stack.enter_async_context(resident)
+        for listener in self.parts.listeners:
+            self.client.attach(listener)
+        for resident in self.parts.residents:
+            if resident is not self.client:
+                await self._stack.enter_async_context(resident)
         return self
 
     async def __aexit__(
@@ -170,15 +99,6 @@ class RestWorld:
             "prompts/get": b'{"messages":[]}',
             "completion/complete": b'{"completion":{"values":[]}}',
         }
-
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        if scope["type"] == "http" and self.mcp.serves(path):
-            await self.mcp(scope, receive, send)
-        elif scope["type"] == "http" and path in self.dashboard.paths:
-            await self.dashboard(scope, receive, send)
-        else:
-            await self.rest(scope, receive, send)
 
 
 class QuietServer(uvicorn.Server):

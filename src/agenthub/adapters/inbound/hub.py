@@ -9,6 +9,10 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.instances.service import InstanceService
+from agenthub.domain.services.notices.desk import NoticeService
+from agenthub.domain.services.policies import PolicyService
+from agenthub.domain.services.resilience.desk import GatewayDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +22,9 @@ class Hub:
     definitions: DefinitionService
     endpoints: EndpointService
     events: EventService
+    gateway: GatewayDesk
     groups: GroupService
     identity: IdentityService
+    instances: InstanceService
+    notices: NoticeService
+    policies: PolicyService

@@ -1,23 +1,33 @@
 """The main street: one request from an agent to a server and back, whatever the entrance."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
+from agenthub.domain.entities.catalog.naming import expose_name
+from agenthub.domain.entities.cost import Purpose
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import Scope
-from agenthub.domain.exceptions import NotFoundError, UpstreamError
-from agenthub.domain.ports.outbound.mcp_client import (
-    Answer,
-    Caller,
-    InputRequired,
-    McpClient,
-    RawObject,
-    UpstreamRequest,
-)
+from agenthub.domain.entities.resilience.policy import FallbackPolicy
+from agenthub.domain.exceptions import HubError, NotFoundError, RpcError, UpstreamError
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, InputRequired, RawObject
 from agenthub.domain.services.catalog.views import CatalogService, View
+from agenthub.domain.services.policies import PolicyService
+from agenthub.domain.services.resilience.accounts import (
+    CallAccounts,
+    Charge,
+    ending_of_answer,
+    ending_of_error,
+    is_good,
+)
+from agenthub.domain.services.resilience.fallbacks import LastAnswers, calls_for_fallback, marked
+from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.passage import Passage
+from agenthub.domain.services.resilience.tracing import CallTracing
 
 MAX_ROUNDS = 10
 """Rounds of questions in one call to a modern server; the SDKs stop there too."""
@@ -38,6 +48,7 @@ SCOPE_OF = {
     Deed.READ_RESOURCE: Scope.RESOURCES_READ,
     Deed.COMPLETE: Scope.PROMPTS_GET,
 }
+PURPOSE_OF = {deed: Purpose(deed.value) for deed in Deed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +78,22 @@ class CallService:
     """Carries errands. A refusal raises; a server's own error is an RpcError, unchanged."""
 
     def __init__(
-        self, *, catalog: CatalogService, client: McpClient, call_timeout_s: float
+        self,
+        *,
+        accounts: CallAccounts,
+        catalog: CatalogService,
+        clock: Clock,
+        gateway: Gateway,
+        policies: PolicyService,
+        tracing: CallTracing,
     ) -> None:
+        self._accounts = accounts
         self._catalog = catalog
-        self._client = client
-        self._call_timeout_s = call_timeout_s
+        self._clock = clock
+        self._gateway = gateway
+        self._last = LastAnswers()
+        self._policies = policies
+        self._tracing = tracing
 
     def target_of(self, view: View, errand: Errand, era: Era) -> Target:
         """Check the scope and find where the errand leads. Raises DeniedError, NotFoundError.
@@ -99,41 +121,120 @@ class CallService:
 
         `target` is what `target_of` gave for it, if that was asked already.
         A modern caller may get an answer with `input_required`; for a legacy caller the
-        questions of a modern server are asked here, round by round.
+        questions of a modern server are asked here, round by round. Where the tool names a
+        fallback and its server fails, the answer is that of the fallback, and says so.
         """
         if target is None:
             target = self.target_of(view, errand, caller.era)
-        params = _own_params(errand, target)
-        answer = await self._send(target, errand, params, caller)
-        if answer.input_required is None or caller.era is Era.MODERN:
-            return Outcome(answer, target)
-        return await self._ask_on_behalf(target, errand, params, caller, answer)
+        if not self._tracing.is_on:
+            return await self._carried(view, errand, caller, target)
+        tool = target.key if errand.deed is Deed.CALL_TOOL else None
+        with self._tracing.serving(errand.deed.value, tool, errand.meta):
+            return await self._carried(view, errand, caller, target)
 
-    async def _ask_on_behalf(
-        self, target: Target, errand: Errand, params: RawObject, caller: Caller, answer: Answer
-    ) -> Outcome:
+    async def _carried(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
+        """Have the errand done by its target, or by what stands in for it."""
+        policy = self._policies.of(
+            target.endpoint_id, target.key if errand.deed is Deed.CALL_TOOL else None
+        )
+        fallback = policy.fallback
+        if fallback is None:
+            return await self._through(view, errand, caller, target)
+        try:
+            outcome = await self._through(view, errand, caller, target)
+        except HubError as error:
+            if not calls_for_fallback(error):
+                raise
+            instead = await self._instead(view, errand, caller, (target, fallback, error))
+            if instead is None:
+                raise
+            return instead
+        if fallback.cached_for_s is not None and is_good(outcome.answer):
+            subject, now = view.principal.subject, self._clock.monotonic()
+            self._last.keep(subject, target, errand.params, outcome.answer, now)
+        return outcome
+
+    async def _through(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
+        """Pass the guards, and account for it whatever happens."""
+        tool = target.key if errand.deed is Deed.CALL_TOOL else None
+        size = sum(map(len, errand.params.values()))
+        charge = Charge(view.principal, PURPOSE_OF[errand.deed], target, tool, size)
+        try:
+            passage = self._gateway.enter(view.principal.subject, target, tool, caller)
+        except HubError as error:
+            self._accounts.refuse(charge, error)
+            raise
+        account = await self._accounts.open(charge, passage.policy.price_nano_usd)
+        try:
+            answer = await self._rounds(passage, errand, caller)
+        except BaseException as error:
+            ending = ending_of_error(error, was_sent=passage.instance is not None)
+            await self._accounts.close(account, ending, passage.instance or "")
+            raise
+        await self._accounts.close(account, ending_of_answer(answer), passage.instance or "")
+        return Outcome(answer, target)
+
+    async def _rounds(self, passage: Passage, errand: Errand, caller: Caller) -> Answer:
+        """Send; where a legacy caller cannot come back with its answers, ask it here and go on."""
+        params, method = _own_params(errand, passage.target), errand.deed.value
+        answer = await self._gateway.send(passage, method, params, errand.meta, caller)
+        if answer.input_required is None or caller.era is Era.MODERN:
+            return answer
         for _ in range(MAX_ROUNDS):
             if answer.input_required is None:
-                break
-            again = {**params, **await _answered(answer.input_required, caller)}
-            answer = await self._send(target, errand, again, caller)
+                return answer
+            with passage.waiting(self._clock):
+                given = await _answered(answer.input_required, caller)
+            again = {**params, **given}
+            answer = await self._gateway.send(passage, method, again, errand.meta, caller)
         if answer.input_required is None:
-            return Outcome(answer, target)
+            return answer
         raise UpstreamError(
-            f"The server {target.server!r} asked for more input {MAX_ROUNDS} times in one call.",
+            f"The server {passage.target.server!r} asked for more input {MAX_ROUNDS} times in one"
+            " call.",
             code="too_many_rounds",
         )
 
-    async def _send(
-        self, target: Target, errand: Errand, params: RawObject, caller: Caller
-    ) -> Answer:
-        request = UpstreamRequest(
-            method=errand.deed.value,
-            params=params,
-            meta=errand.meta,
-            timeout_s=self._call_timeout_s,
-        )
-        return await self._client.request(target.endpoint_id, request, caller)
+    async def _instead(
+        self,
+        view: View,
+        errand: Errand,
+        caller: Caller,
+        failed: tuple[Target, FallbackPolicy, HubError],
+    ) -> Outcome | None:
+        """Give the fallback's answer, None where there is none, or it fails as well."""
+        target, fallback, error = failed
+        facts: dict[str, Any] = {
+            "instead_of": {"server": target.server, "tool": target.key},
+            "reason": error.code,
+        }
+        if fallback.tool is None:
+            max_age_s, now = fallback.cached_for_s or 0.0, self._clock.monotonic()
+            subject = view.principal.subject
+            found = self._last.find(subject, target, errand.params, max_age_s, now)
+            if found is None:
+                return None
+            answer, age_s = found
+            facts |= {"source": "cache", "age_s": round(age_s, 1)}
+            words = f"This is an earlier answer, {age_s:.0f} s old: {error.message}"
+            return Outcome(marked(answer, facts, words), target)
+        try:
+            other = self._stand_in(
+                view, caller.era, fallback.server or target.server, fallback.tool
+            )
+            if other is None:
+                return None
+            outcome = await self._through(view, without_round(errand), caller, other)
+        except (HubError, RpcError):
+            return None
+        facts |= {"source": "tool", "server": other.server, "tool": other.key}
+        words = f"This is the answer of {other.server}/{other.key} instead: {error.message}"
+        return Outcome(marked(outcome.answer, facts, words), other)
+
+    def _stand_in(self, view: View, era: Era, server: str, tool: str) -> Target | None:
+        """Find another server's tool, if the caller may use it by itself as well."""
+        whole = self._catalog.view_all(view.principal)
+        return self._catalog.find(whole, era, ItemKind.TOOLS, expose_name(server, tool))
 
 
 def _unknown(errand: Errand) -> NotFoundError:
@@ -151,6 +252,18 @@ def _unknown(errand: Errand) -> NotFoundError:
         case Deed.COMPLETE:
             text = f"Unknown reference: {errand.key!r}. {then}"
             return NotFoundError(text, code="reference_not_found")
+
+
+def without_round(errand: Errand) -> Errand:
+    """Take off what belongs to a round of questions that the target does not know."""
+    if not {"inputResponses", "requestState"} & errand.params.keys():
+        return errand
+    kept: RawObject = {
+        name: value
+        for name, value in errand.params.items()
+        if name not in ("inputResponses", "requestState")
+    }
+    return replace(errand, params=kept)
 
 
 def _own_params(errand: Errand, target: Target) -> RawObject:

@@ -22,10 +22,11 @@ from agenthub.domain.ports.outbound.mcp_client import (
     RawObject,
     UpstreamRequest,
 )
-from agenthub.domain.services.calls import MAX_ROUNDS, CallService, Deed, Errand
+from agenthub.domain.services.calls import MAX_ROUNDS, Deed, Errand
 from agenthub.domain.services.catalog.views import CatalogService, View
 from agenthub.domain.services.directory import Directory
 from tests.fakes.mcp_client import FakeMcpClient
+from tests.support.calling import calls_over
 from tests.unit.domain.services.samples import catalog, endpoint, with_scopes
 
 OFFERS = catalog(tools=["add"], prompts=["ask"], resources=["demo://a"])
@@ -57,7 +58,7 @@ class House:
         self.client = FakeMcpClient()
         directory = Directory()
         self.catalog = CatalogService(client=self.client, directory=directory)
-        self.calls = CallService(catalog=self.catalog, client=self.client, call_timeout_s=9)
+        self.calls = calls_over(self.client, directory, self.catalog, timeout_s=9)
         self.endpoint = endpoint("calc")
         directory.put_endpoint(self.endpoint)
 

@@ -18,9 +18,13 @@ from agenthub.adapters.inbound.http.problems import SafetyNet
 from agenthub.adapters.inbound.http.routes import (
     definitions,
     events,
+    gateway,
     groups,
     health,
+    instances,
     keys,
+    notices,
+    policies,
     servers,
     tools,
 )
@@ -30,11 +34,15 @@ from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 
 ROUTERS = (
     servers.router,
+    instances.router,
     definitions.router,
     tools.router,
     tools.catalog_router,
     groups.router,
+    gateway.router,
+    policies.router,
     keys.router,
+    notices.router,
     events.router,
     health.router,
 )

@@ -7,7 +7,6 @@ from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.identity import Principal, Scope
 from agenthub.domain.exceptions import RpcError
-from agenthub.domain.ports.outbound.mcp_client import RawObject
 from agenthub.domain.services.calls import Deed, Errand
 
 DEEDS = {deed.value: deed for deed in Deed}
@@ -51,18 +50,6 @@ def errand_of(deed: Deed, message: Request) -> Errand:
             return Errand(deed, text_param(message, "uri"), message.params, message.meta.own)
         case Deed.COMPLETE:
             return _completion(message)
-
-
-def without_round(errand: Errand) -> Errand:
-    """Take off what belongs to a round of questions that the target does not know."""
-    if not {"inputResponses", "requestState"} & errand.params.keys():
-        return errand
-    kept: RawObject = {
-        name: value
-        for name, value in errand.params.items()
-        if name not in ("inputResponses", "requestState")
-    }
-    return Errand(errand.deed, errand.key, kept, errand.meta, errand.ref)
 
 
 def text_param(message: Request, name: str) -> str:

@@ -19,7 +19,6 @@ from agenthub.adapters.inbound.mcp.errands import (
     object_param,
     require_listable,
     text_param,
-    without_round,
 )
 from agenthub.adapters.inbound.mcp.failing import Reply, fault, for_legacy
 from agenthub.adapters.inbound.mcp.frames import response
@@ -33,7 +32,7 @@ from agenthub.adapters.inbound.mcp.versions import negotiate
 from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
-from agenthub.domain.services.calls import Deed
+from agenthub.domain.services.calls import Deed, without_round
 from agenthub.domain.services.catalog.views import View
 
 NOTHING = b"{}"

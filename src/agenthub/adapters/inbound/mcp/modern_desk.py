@@ -25,7 +25,6 @@ from agenthub.adapters.inbound.mcp.errands import (
     errand_of,
     may_list,
     require_listable,
-    without_round,
 )
 from agenthub.adapters.inbound.mcp.failing import Reply, fault
 from agenthub.adapters.inbound.mcp.frames import members, notification, response, text
@@ -57,7 +56,7 @@ from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
-from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome
+from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome, without_round
 from agenthub.domain.services.catalog.views import View
 
 LISTEN = "subscriptions/listen"

@@ -27,7 +27,10 @@ class Span(ABC):
 class Telemetry(ABC):
     """Starts spans. Without a configured collector it does nothing, at next to no cost."""
 
-    is_on: bool
+    @property
+    @abstractmethod
+    def is_on(self) -> bool:
+        """Whether spans go anywhere."""
 
     @abstractmethod
     def span(

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +17,11 @@ from agenthub.domain.entities.identity import ALL_SCOPES, OWNER, ApiKey, Princip
 from agenthub.domain.exceptions import NotFoundError
 from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, KeyId
 from agenthub.domain.ports.outbound.secrets import SealBrokenError, SecretBox
-from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.identity import IdentityService
 from tests.fakes.mcp_client import READY, FakeMcpClient
+from tests.support.calling import calls_over
 from tests.unit.adapters.inbound.mcp.asgi import Visit, http
 from tests.unit.adapters.inbound.mcp.ports import CountingChance, SteppedClock
 
@@ -78,8 +78,12 @@ class World:
         self.directory = Directory()
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.client.attach(self.catalog)
-        calls = CallService(catalog=self.catalog, client=self.client, call_timeout_s=5)
-        rest: dict[str, Any] = dict.fromkeys(("definitions", "endpoints", "events", "groups"))
+        calls = calls_over(self.client, self.directory, self.catalog, timeout_s=5)
+        rest: dict[str, Any] = dict.fromkeys(
+            field.name
+            for field in fields(Hub)
+            if field.name not in ("calls", "catalog", "identity")
+        )
         self.face = McpFace(
             hub=Hub(calls=calls, catalog=self.catalog, identity=self.identity, **rest),
             sealer=Sealer(GlassBox(), self.clock),

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from agenthub.adapters.inbound.http.dependencies import Reader, Surroundings, SurroundingsDep
-from agenthub.adapters.inbound.http.metrics import CONTENT_TYPE, exposition
+from agenthub.adapters.inbound.http.metrics import CONTENT_TYPE, Numbers, exposition
 from agenthub.adapters.inbound.http.openapi import problems
 from agenthub.domain.exceptions import UnavailableError
 
@@ -47,8 +47,14 @@ async def readyz(around: SurroundingsDep) -> Ready:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(around: SurroundingsDep, principal: Reader) -> Response:
-    reports = await around.hub.endpoints.page(principal, limit=MAX_SERVERS, after=None)
-    return Response(exposition(around.counters, reports), media_type=CONTENT_TYPE)
+    hub = around.hub
+    numbers = Numbers(
+        around.counters,
+        await hub.endpoints.page(principal, limit=MAX_SERVERS, after=None),
+        await hub.gateway.page(principal, limit=MAX_SERVERS, after=None),
+        await hub.gateway.calls(principal),
+    )
+    return Response(exposition(numbers), media_type=CONTENT_TYPE)
 
 
 async def _require_ready(around: Surroundings) -> None:

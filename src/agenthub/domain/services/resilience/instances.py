@@ -1,0 +1,197 @@
+"""The guards of one instance: its breakers, its places, and how long it asked to be left alone."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agenthub.domain.entities.resilience.circuit_breaker import (
+    Change,
+    CircuitBreaker,
+    Permit,
+    Refused,
+    Snapshot,
+    State,
+)
+from agenthub.domain.entities.resilience.policy import BreakerPolicy, GatewayPolicy
+from agenthub.domain.entities.resilience.verdicts import Verdict
+from agenthub.domain.exceptions import HeldBackError, HubError, OverLimitError
+from agenthub.domain.ids import InstanceId
+from agenthub.domain.services.resilience.slots import Slots
+
+LONGEST_PAUSE_S = 300.0
+MAX_TOOL_BREAKERS = 2_000
+
+News = Callable[[InstanceId, str, list[Change]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one attempt holds at one instance."""
+
+    permit: Permit
+    tool_permit: Permit | None
+
+    @property
+    def is_probe(self) -> bool:
+        return self.permit.probe or (self.tool_permit is not None and self.tool_permit.probe)
+
+
+class InstanceGuard:
+    """Everything that stands between a call and one instance. Times are monotonic seconds."""
+
+    def __init__(
+        self,
+        instance_id: InstanceId,
+        server: str,
+        policy: GatewayPolicy,
+        limit: int,
+        *,
+        chance: Callable[[], float],
+        news: News,
+        now: float,
+    ) -> None:
+        self.id = instance_id
+        self.server = server
+        self.outstanding = 0
+        self.paused_until = 0.0
+        self.slots = Slots(limit, policy.bulkhead.max_queue)
+        self._chance = chance
+        self._news = news
+        self._breaker = CircuitBreaker(policy.breaker, chance=chance, now=now)
+        self._tools: OrderedDict[str, tuple[CircuitBreaker, BreakerPolicy]] = OrderedDict()
+        self.use(policy, limit)
+
+    def use(self, policy: GatewayPolicy, limit: int) -> None:
+        """Go by changed rules from now on."""
+        self._breaker.use(policy.breaker)
+        self.slots.resize(limit, policy.bulkhead.max_queue)
+
+    def refusal(self, now: float) -> HubError | None:
+        """Say what holds a call back now, None where it would get through."""
+        if self.paused_until > now:
+            return OverLimitError(
+                f"The server {self.server!r} asked for a pause.",
+                code="server_paused",
+                retry_after_s=self.paused_until - now,
+            )
+        if not self._breaker.would_admit(now):
+            shot = self._breaker.snapshot(now)
+            return _held_back(self.server, "", shot.state, shot.retry_after_s)
+        return None
+
+    def begin(self, tool: str | None, policy: BreakerPolicy, now: float) -> Pass:
+        """Ask the breakers. Raises HeldBackError, OverLimitError (while paused)."""
+        if self.paused_until > now:
+            refusal = self.refusal(now)
+            assert refusal is not None
+            raise refusal
+        permit = self._acquire(self._breaker, "", now)
+        tool_permit = None
+        if tool is not None:
+            try:
+                tool_permit = self._acquire(self._tool(tool, policy, now), tool, now)
+            except HubError:
+                self._report(self._breaker, "", permit, Verdict.IGNORED, now, is_slow=False)
+                raise
+        return Pass(permit, tool_permit)
+
+    def end(
+        self,
+        held: Pass,
+        tool: str | None,
+        verdicts: tuple[Verdict, Verdict],
+        now: float,
+        *,
+        is_slow: bool,
+    ) -> None:
+        """Report to the instance's breaker and to the tool's. Repeating is harmless."""
+        self._report(self._breaker, "", held.permit, verdicts[0], now, is_slow=is_slow)
+        kept = None if tool is None else self._tools.get(tool)
+        if kept is not None:
+            self._report(kept[0], tool or "", held.tool_permit, verdicts[1], now, is_slow=is_slow)
+
+    def pause(self, wait_s: float, now: float) -> None:
+        """Leave the instance alone, as it asked; never longer than `LONGEST_PAUSE_S`."""
+        self.paused_until = max(self.paused_until, now + min(wait_s, LONGEST_PAUSE_S))
+
+    def welcome(self, now: float) -> None:
+        """The instance is connected again: what was open may be tried at once."""
+        for tool, breaker in self._breakers():
+            breaker.welcome(now)
+            self._tell(tool, breaker)
+
+    def reset(self, now: float) -> None:
+        """Close every breaker and forget the pause."""
+        self.paused_until = 0.0
+        for tool, breaker in self._breakers():
+            breaker.reset(now)
+            self._tell(tool, breaker)
+        self._tools.clear()
+
+    def force_open(self, now: float) -> None:
+        self._breaker.force_open(now)
+        self._tell("", self._breaker)
+
+    def disable(self, now: float) -> None:
+        self._breaker.disable(now)
+        self._tell("", self._breaker)
+
+    def snapshot(self, now: float) -> Snapshot:
+        return self._breaker.snapshot(now)
+
+    def tool_snapshots(self, now: float) -> dict[str, Snapshot]:
+        return {tool: breaker.snapshot(now) for tool, (breaker, _) in self._tools.items()}
+
+    def _breakers(self) -> list[tuple[str, CircuitBreaker]]:
+        return [("", self._breaker), *((tool, kept[0]) for tool, kept in self._tools.items())]
+
+    def _tool(self, tool: str, policy: BreakerPolicy, now: float) -> CircuitBreaker:
+        kept = self._tools.get(tool)
+        if kept is None:
+            if len(self._tools) >= MAX_TOOL_BREAKERS:
+                self._tools.popitem(last=False)
+            breaker = CircuitBreaker(policy, chance=self._chance, now=now)
+        else:
+            breaker, former = kept
+            self._tools.move_to_end(tool)
+            if former is policy:
+                return breaker
+            breaker.use(policy)
+        self._tools[tool] = (breaker, policy)
+        return breaker
+
+    def _acquire(self, breaker: CircuitBreaker, tool: str, now: float) -> Permit:
+        got = breaker.acquire(now)
+        self._tell(tool, breaker)
+        if isinstance(got, Refused):
+            raise _held_back(self.server, tool, got.state, got.retry_after_s)
+        return got
+
+    def _report(
+        self,
+        breaker: CircuitBreaker,
+        tool: str,
+        permit: Permit | None,
+        verdict: Verdict,
+        now: float,
+        *,
+        is_slow: bool,
+    ) -> None:
+        if permit is not None:
+            breaker.report(permit, verdict, now, is_slow=is_slow)
+            self._tell(tool, breaker)
+
+    def _tell(self, tool: str, breaker: CircuitBreaker) -> None:
+        changes = breaker.take_changes()
+        if changes:
+            self._news(self.id, tool, changes)
+
+
+def _held_back(server: str, tool: str, state: State, retry_after_s: float | None) -> HeldBackError:
+    what = f"The tool {tool!r} of the server" if tool else "The server"
+    why = "was switched off by an operator" if state is State.FORCED_OPEN else "fails now"
+    return HeldBackError(
+        f"{what} {server!r} {why}; its circuit breaker is {state.value}.",
+        code="circuit_open",
+        retry_after_s=retry_after_s,
+    )

@@ -1,0 +1,85 @@
+"""How often a server may be called: by everybody together, and by each caller."""
+
+from collections import OrderedDict
+
+from agenthub.domain.entities.resilience.policy import GatewayPolicy, RateLimit
+from agenthub.domain.entities.resilience.token_bucket import TokenBucket, Wait
+from agenthub.domain.exceptions import OverLimitError
+
+MAX_CALLERS = 10_000
+"""Buckets kept for callers; beyond it the one that was idle longest starts anew."""
+
+_Key = tuple[str, str]
+
+
+class RateLimits:
+    """Token buckets of one server: of its own, of its tools, of its callers."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._buckets: OrderedDict[_Key, tuple[TokenBucket, RateLimit]] = OrderedDict()
+
+    def take(
+        self,
+        subject: str,
+        tool: str | None,
+        server_policy: GatewayPolicy,
+        tool_policy: GatewayPolicy,
+        now: float,
+    ) -> None:
+        """Take one token of each bucket that applies, or none. Raises OverLimitError."""
+        taken: list[TokenBucket] = []
+        for key, limit, words in self._applying(subject, tool, server_policy, tool_policy):
+            bucket = self._bucket(key, limit, now)
+            got = bucket.take(now)
+            if isinstance(got, Wait):
+                for other in taken:
+                    other.give_back()
+                raise OverLimitError(
+                    f"{words} is limited to {limit.rate_per_s:g} calls a second.",
+                    code="rate_limited",
+                    retry_after_s=got.retry_after_s,
+                )
+            taken.append(bucket)
+
+    def tokens(self, limit: RateLimit | None, now: float) -> float | None:
+        """Give what is left in the server's own bucket, None without one."""
+        if limit is None:
+            return None
+        return self._bucket(("server", ""), limit, now).tokens(now)
+
+    def _applying(
+        self,
+        subject: str,
+        tool: str | None,
+        server_policy: GatewayPolicy,
+        tool_policy: GatewayPolicy,
+    ) -> list[tuple[_Key, RateLimit, str]]:
+        found: list[tuple[_Key, RateLimit, str]] = []
+        own = server_policy.rate_limit
+        if own is not None:
+            found.append((("server", ""), own, f"The server {self._server!r}"))
+        of_tool = tool_policy.rate_limit
+        if tool is not None and of_tool is not None and of_tool is not own:
+            words = f"The tool {tool!r} of the server {self._server!r}"
+            found.append((("tool", tool), of_tool, words))
+        of_caller = tool_policy.caller_rate_limit
+        if of_caller is not None:
+            words = f"Each caller of the server {self._server!r}"
+            found.append((("caller", subject), of_caller, words))
+        return found
+
+    def _bucket(self, key: _Key, limit: RateLimit, now: float) -> TokenBucket:
+        kept = self._buckets.get(key)
+        if kept is None:
+            if len(self._buckets) >= MAX_CALLERS:
+                self._buckets.popitem(last=False)
+            bucket = TokenBucket(limit, now)
+        else:
+            bucket, former = kept
+            self._buckets.move_to_end(key)
+            if former is limit:
+                return bucket
+            bucket.use(limit, now)
+        self._buckets[key] = (bucket, limit)
+        return bucket

@@ -1,0 +1,77 @@
+"""One call on its way through the guards, and what it lends while a person is asked."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from agenthub.domain.entities.catalog.exposure import Target
+from agenthub.domain.entities.resilience.deadline import Deadline
+from agenthub.domain.entities.resilience.policy import GatewayPolicy
+from agenthub.domain.ids import InstanceId
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
+
+
+@dataclass(slots=True)
+class Passage:
+    """`policy` is the tool's; `tool` is None for what is no tool call.
+
+    `client` is set where the call must stay with the instance that has its session.
+    """
+
+    target: Target
+    tool: str | None
+    policy: GatewayPolicy
+    deadline: Deadline
+    client: str | None
+    instance: InstanceId | None = None
+    retries: int = 0
+    tried: set[InstanceId] = field(default_factory=set[InstanceId])
+
+    @contextmanager
+    def waiting(self, clock: Clock) -> Generator[None]:
+        """Stop the deadline while somebody is asked between two requests."""
+        self.deadline.pause(clock.monotonic())
+        try:
+            yield
+        finally:
+            self.deadline.resume(clock.monotonic())
+
+
+class LendingCaller(Caller):
+    """Passes everything on to the caller. While it is asked something, the call holds nothing.
+
+    `lend` runs when the first question is asked, `take_back` when the last one is answered.
+    """
+
+    __slots__ = ("_asking", "_caller", "_lend", "_take_back")
+
+    def __init__(
+        self, caller: Caller, lend: Callable[[], None], take_back: Callable[[], None]
+    ) -> None:
+        self.era = caller.era
+        self.capabilities = caller.capabilities
+        self.client = caller.client
+        self.wants_progress = caller.wants_progress
+        self.log_level = caller.log_level
+        self._caller = caller
+        self._lend = lend
+        self._take_back = take_back
+        self._asking = 0
+
+    async def progress(self, params: RawObject) -> None:
+        await self._caller.progress(params)
+
+    async def log(self, params: RawObject) -> None:
+        await self._caller.log(params)
+
+    async def ask(self, question: Question) -> bytes:
+        self._asking += 1
+        if self._asking == 1:
+            self._lend()
+        try:
+            return await self._caller.ask(question)
+        finally:
+            self._asking -= 1
+            if self._asking == 0:
+                self._take_back()

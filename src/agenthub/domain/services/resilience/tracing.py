@@ -1,0 +1,75 @@
+"""Spans of calls: one for the agent's request, one for each try at a server.
+
+Source: OpenTelemetry semantic conventions for MCP (Development).
+"""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from agenthub.domain.exceptions import HubError, RpcError
+from agenthub.domain.ports.outbound.mcp_client import RawObject
+from agenthub.domain.ports.outbound.telemetry import Span, SpanKind, Telemetry
+
+TRACEPARENT = "traceparent"
+
+
+class CallTracing:
+    """Carries an agent's trace context on to the server (`_meta.traceparent`)."""
+
+    def __init__(self, *, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    @property
+    def is_on(self) -> bool:
+        return self._telemetry.is_on
+
+    @contextmanager
+    def serving(self, method: str, tool: str | None, meta: RawObject) -> Generator[Span]:
+        """Trace one request of an agent, below the context that it sent."""
+        with self._span(SpanKind.SERVER, method, tool, _parent(meta)) as span:
+            yield span
+
+    @contextmanager
+    def calling(
+        self, method: str, tool: str | None, server: str, meta: RawObject
+    ) -> Generator[RawObject]:
+        """Trace one try at a server; gives the `_meta` that goes there."""
+        if not self._telemetry.is_on:
+            yield meta
+            return
+        with self._span(SpanKind.CLIENT, method, tool, None) as span:
+            span.set("agenthub.server", server)
+            context = span.traceparent
+            yield meta if context is None else {**meta, TRACEPARENT: json.dumps(context).encode()}
+
+    @contextmanager
+    def _span(
+        self, kind: SpanKind, method: str, tool: str | None, parent: str | None
+    ) -> Generator[Span]:
+        name = method if tool is None else f"{method} {tool}"
+        with self._telemetry.span(name, kind, parent=parent) as span:
+            span.set("mcp.method.name", method)
+            if tool is not None:
+                span.set("gen_ai.tool.name", tool)
+                span.set("gen_ai.operation.name", "execute_tool")
+            try:
+                yield span
+            except HubError as error:
+                span.set("error.type", error.code)
+                raise
+            except RpcError as error:
+                span.set("error.type", str(error.code))
+                raise
+
+
+def _parent(meta: RawObject) -> str | None:
+    """Read the agent's trace context; what is none is none."""
+    raw = meta.get(TRACEPARENT)
+    if raw is None:
+        return None
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None

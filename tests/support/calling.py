@@ -1,0 +1,73 @@
+"""The main street over fake servers, with its guards at their defaults and nothing to enter."""
+
+from datetime import timedelta
+
+from agenthub.domain.entities.resilience.filed import FileLayers
+from agenthub.domain.ids import InstanceId
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.mcp_client import McpClient
+from agenthub.domain.services.announcer import Announcer
+from agenthub.domain.services.calls import CallService
+from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.cost.budgets import BudgetService
+from agenthub.domain.services.cost.ledger import LedgerService
+from agenthub.domain.services.directory import Directory
+from agenthub.domain.services.policies import PolicyService
+from agenthub.domain.services.resilience.accounts import CallAccounts
+from agenthub.domain.services.resilience.attempts import InstanceWatch
+from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.tracing import CallTracing
+from tests.fakes.clock import FakeChance, FakeClock, FakeIdFactory
+from tests.fakes.journal import FakeJournal
+from tests.fakes.storage import FakeUnitOfWork
+from tests.fakes.telemetry import FakeTelemetry
+
+
+class AllWell(InstanceWatch):
+    def is_usable(self, instance_id: InstanceId) -> bool:
+        return True
+
+    def note_success(self, instance_id: InstanceId) -> None:
+        """Nobody asks."""
+
+
+def calls_over(
+    client: McpClient,
+    directory: Directory,
+    catalog: CatalogService,
+    *,
+    timeout_s: float,
+    clock: Clock | None = None,
+) -> CallService:
+    clock = clock or FakeClock()
+    ids = FakeIdFactory()
+    uow = FakeUnitOfWork(clock=clock)
+    policies = PolicyService(
+        clock=clock, directory=directory, file=FileLayers(hub={"timeout_s": timeout_s}), uow=uow
+    )
+    journal = FakeJournal()
+    journal.rotate()
+    ledger = LedgerService(clock=clock, ids=ids, journal=journal, keep_days=90, uow=uow)
+    budgets = BudgetService(
+        clock=clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=uow
+    )
+    tracing = CallTracing(telemetry=FakeTelemetry())
+    gateway = Gateway(
+        announcer=Announcer(client=client, clock=clock, directory=directory, uow=uow),
+        chance=FakeChance(),
+        client=client,
+        clock=clock,
+        directory=directory,
+        ledger=ledger,
+        policies=policies,
+        tracing=tracing,
+        watch=AllWell(),
+    )
+    return CallService(
+        accounts=CallAccounts(budgets=budgets, clock=clock, ids=ids, ledger=ledger),
+        catalog=catalog,
+        clock=clock,
+        gateway=gateway,
+        policies=policies,
+        tracing=tracing,
+    )
