@@ -28,8 +28,8 @@ class Within:
         )
 
     def __str__(self) -> str:
-        start = f"more than {self.least:,.12g}" if self.above else f"{self.least:,.12g}"
-        return f"{start} {'and at most' if self.above else 'to'} {self.most:,.12g}"
+        start = f"more than {self.least:,.16g}" if self.above else f"{self.least:,.16g}"
+        return f"{start} {'and at most' if self.above else 'to'} {self.most:,.16g}"
 
 
 @dataclass(frozen=True, slots=True)
