@@ -8,7 +8,7 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from agenthub.domain.entities.catalog.listing import ItemKind
-from agenthub.domain.entities.endpoints import Endpoint, EndpointState, Transport
+from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Transport
 from agenthub.domain.event import ServerStatusChanged
 from agenthub.domain.exceptions import InvalidError
 from agenthub.domain.ids import EndpointId, InstanceId
@@ -64,9 +64,18 @@ class InstanceKeeper(McpListener):
         # The error of the block belongs to whoever raised it, not into a group of errors.
         await self._tasks.__aexit__(None, None, None)
 
-    def usable(self, instance_id: InstanceId) -> bool:
-        """Say whether its tools are those of its server, as far as is known."""
+    def agrees(self, instance_id: InstanceId) -> bool:
+        """Say whether its tools are those of its server, as far as is known.
+
+        One that does not agree must get no calls, however few others there are.
+        """
         return instance_id not in self._odd
+
+    def usable(self, instance_id: InstanceId) -> bool:
+        """Say whether an instance may be chosen beside others: it agrees, and is connected now."""
+        if instance_id in self._odd:
+            return False
+        return self._client.state(instance_id).status is ConnectionStatus.READY
 
     def differing(self, instance_id: InstanceId, endpoint_id: EndpointId) -> str | None:
         """Say in which tools an instance differs from its server, None where in none."""

@@ -99,11 +99,12 @@ async def test_the_sibling_of_another_server_is_left_alone(house: House) -> None
 async def test_an_instance_that_drifts_gets_no_calls_until_it_agrees_again(house: House) -> None:
     added = (await house.add(B)).instance.id
     house.client.offer(added, DRIFTED)
+    assert not house.keeper.agrees(added)
     assert not house.keeper.usable(added)
     report = house.service.get(OWNER, "calc", added)
     assert report.differs == "its tools differ from those of its server: echo"
     house.client.offer(added, tools(add="Adds.", echo="Says it again."))
-    assert house.keeper.usable(added)
+    assert house.keeper.agrees(added)
     assert house.service.get(OWNER, "calc", added).differs is None
 
 
@@ -120,14 +121,16 @@ async def test_when_the_server_itself_changes_the_others_differ(house: House) ->
     added = (await house.add(B)).instance.id
     own = house.endpoints.find(OWNER, "calc").id
     house.client.offer(own, DRIFTED)
-    assert house.keeper.usable(InstanceId(own))
-    assert not house.keeper.usable(added)
+    assert house.keeper.agrees(InstanceId(own))
+    assert not house.keeper.agrees(added)
 
 
-async def test_an_instance_that_cannot_be_reached_still_agrees(house: House) -> None:
+async def test_an_instance_that_cannot_be_reached_agrees_but_is_not_usable(house: House) -> None:
     added = (await house.add(B)).instance.id
-    house.client.become(added, DOWN)
     assert house.keeper.usable(added)
+    house.client.become(added, DOWN)
+    assert house.keeper.agrees(added)
+    assert not house.keeper.usable(added)
     report = house.service.get(OWNER, "calc", added)
     assert (report.state.status, report.last_error) == (ConnectionStatus.UNREACHABLE, "refused")
 
@@ -136,7 +139,7 @@ async def test_an_instance_that_is_ready_and_offers_nothing_differs(house: House
     added = (await house.add(B)).instance.id
     house.client.offer(added, tools())
     house.client.become(added, replace(READY))
-    assert not house.keeper.usable(added)
+    assert not house.keeper.agrees(added)
 
 
 async def test_the_first_instance_read_is_the_measure_while_the_server_was_never_reached() -> None:
@@ -147,9 +150,9 @@ async def test_the_first_instance_read_is_the_measure_while_the_server_was_never
         first = (await house.add(B)).instance.id
         second = (await house.add(C)).instance.id
         house.client.offer(second, DRIFTED)
-        assert [house.keeper.usable(one) for one in (first, second)] == [True, False]
+        assert [house.keeper.agrees(one) for one in (first, second)] == [True, False]
         house.client.offer(own, DRIFTED)
-        assert [house.keeper.usable(one) for one in (first, second)] == [False, True]
+        assert [house.keeper.agrees(one) for one in (first, second)] == [False, True]
 
 
 async def test_an_instance_that_the_era_excludes_says_so_and_comes_back(house: House) -> None:
