@@ -17,6 +17,7 @@ from agenthub.adapters.outbound.llm.rates import (
     cost_of,
     digest_of,
     field_of,
+    per_million,
     price_of,
 )
 from agenthub.domain.entities.cost import PriceSnapshot, Tokens
@@ -120,6 +121,9 @@ class LiteLlmPriceList(PriceList):
     def models(self) -> list[str]:
         self._map()
         return self._names
+
+    def per_million_nano_usd(self, price: PriceSnapshot) -> tuple[int, int]:
+        return per_million(price.body, "input"), per_million(price.body, "output")
 
     def cost_nano_usd(self, price: PriceSnapshot, tokens: Tokens) -> int:
         return cost_of(price.body, tokens)

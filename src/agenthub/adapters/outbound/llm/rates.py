@@ -140,6 +140,12 @@ def cost_of(body: Mapping[str, Any], tokens: Tokens) -> int:
     return int(total.to_integral_value(ROUND_HALF_UP, _EXACT))
 
 
+def per_million(body: Mapping[str, Any], kind: str) -> int:
+    """Give a million tokens' price at the lowest step, in whole nano-dollars."""
+    rate = Decimal(body["steps"][0]["rates"][kind])
+    return int((rate * 1_000_000).to_integral_value(ROUND_HALF_UP, _EXACT))
+
+
 def _rates_at(body: Mapping[str, Any], prompt: int) -> Mapping[str, str]:
     """Give the rates of the highest step that so many prompt tokens reach."""
     steps: list[dict[str, Any]] = body["steps"]

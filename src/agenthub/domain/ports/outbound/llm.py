@@ -85,5 +85,9 @@ class PriceList(ABC):
         """List the models whose price is known."""
 
     @abstractmethod
+    def per_million_nano_usd(self, price: PriceSnapshot) -> tuple[int, int]:
+        """Give what a million tokens cost, in and out, in calls that reach no higher step."""
+
+    @abstractmethod
     def cost_nano_usd(self, price: PriceSnapshot, tokens: Tokens) -> int:
         """Compute exactly what a call costs at these prices; rounded half up once, at the end."""

@@ -1,0 +1,251 @@
+"""Model calls: money set aside before, settled exactly after, however a call ends."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from agenthub.domain.entities.cost import (
+    Entry,
+    EntryKind,
+    EntryStatus,
+    Party,
+    PriceSnapshot,
+    Purpose,
+    Tokens,
+)
+from agenthub.domain.entities.identity import Principal, Scope
+from agenthub.domain.exceptions import ConflictError, HubError, InvalidError
+from agenthub.domain.ids import EntryId
+from agenthub.domain.ports.outbound.clock import Clock, IdFactory
+from agenthub.domain.ports.outbound.llm import Llm, ModelChunk, ModelRequest, PriceList
+from agenthub.domain.services.cost.budgets import BudgetService
+from agenthub.domain.services.cost.prices import PriceBook
+
+MARGIN_DIVISOR = 4
+"""A reservation has a quarter more prompt than was counted: tokenizers differ by as much."""
+MARGIN_TOKENS = 32
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOffer:
+    """A model and what a million of its tokens cost, None where nobody knows."""
+
+    name: str
+    is_default: bool = False
+    input_nano_usd: int | None = None
+    output_nano_usd: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """One call under way, and what has been heard of it."""
+
+    principal: Principal
+    request: ModelRequest
+    entry: Entry
+    price: PriceSnapshot | None
+    prompt: int
+    begun_s: float
+    heard: list[str] = field(default_factory=list[str])
+    last: ModelChunk | None = None
+    error_code: str = ""
+
+    def hear(self, chunk: ModelChunk) -> None:
+        self.heard += [part for part in (chunk.reasoning, chunk.text) if part]
+        if chunk.tool_calls:
+            self.heard.append(json.dumps([call.get("function") for call in chunk.tool_calls]))
+        if chunk.finish_reason is not None:
+            self.last = chunk
+
+
+class ModelService:
+    """A resident: what a call has cost is settled to the end even when its caller is gone."""
+
+    def __init__(
+        self,
+        *,
+        book: PriceBook,
+        budgets: BudgetService,
+        clock: Clock,
+        ids: IdFactory,
+        llm: Llm,
+        max_tokens: int,
+        model: str | None,
+        prices: PriceList,
+    ) -> None:
+        self._book = book
+        self._budgets = budgets
+        self._clock = clock
+        self._ids = ids
+        self._llm = llm
+        self._max_tokens = max_tokens
+        self._model = model
+        self._prices = prices
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let settlements end."""
+        # The error of the block belongs to whoever raised it, not into a group of errors.
+        await self._tasks.__aexit__(None, None, None)
+
+    async def complete(
+        self, principal: Principal, request: ModelRequest, purpose: Purpose
+    ) -> AsyncGenerator[ModelChunk]:
+        """Stream one completion; close the generator to end it.
+
+        The last chunk has the cost, None where nobody knows it, and the ledger's entry. Raises
+        what the model's provider and the budgets raise, and ConflictError
+        (`model_not_configured`).
+        """
+        principal.require(Scope.CHAT)
+        call = await self._open(principal, self._filled(request), purpose)
+        status = EntryStatus.ABORTED
+        try:
+            async with aclosing(self._llm.complete(call.request)) as chunks:
+                async for chunk in chunks:
+                    call.hear(chunk)
+                    if chunk.finish_reason is None:
+                        yield chunk
+            status = EntryStatus.OK
+        except Exception as error:
+            status = EntryStatus.ERROR
+            call.error_code = error.code if isinstance(error, HubError) else "internal"
+            raise
+        finally:
+            cost_nano_usd = await self._ended(call, status)
+        if call.last is not None:
+            yield replace(call.last, cost_nano_usd=cost_nano_usd, entry_id=call.entry.id)
+
+    async def offers(self, principal: Principal, query: str, limit: int) -> list[ModelOffer]:
+        """List models whose price is known and whose name has all words, the hub's own first."""
+        principal.require(Scope.HUB_READ)
+        await self._prices.load()
+        words = query.lower().split()
+        names = [self._model] if self._model is not None else []
+        names += [name for name in self._prices.models() if name != self._model]
+        fitting = [name for name in names if all(word in name.lower() for word in words)]
+        return [self._offer(name) for name in fitting[:limit]]
+
+    def _offer(self, name: str) -> ModelOffer:
+        price = self._prices.price(name)
+        costs = (None, None) if price is None else self._prices.per_million_nano_usd(price)
+        return ModelOffer(
+            name=name,
+            is_default=name == self._model,
+            input_nano_usd=costs[0],
+            output_nano_usd=costs[1],
+        )
+
+    def _filled(self, request: ModelRequest) -> ModelRequest:
+        """Put the hub's own in place of what is not said, and its cap on what is."""
+        if self._model is None:
+            raise ConflictError(
+                "The hub has no language model: set AGENTHUB_LLM__MODEL, and AGENTHUB_LLM__API_KEY "
+                "or AGENTHUB_LLM__API_BASE with it, and start the hub again.",
+                code="model_not_configured",
+            )
+        if not request.messages:
+            raise InvalidError.at("messages", message="has at least one message")
+        wanted = request.max_tokens or self._max_tokens
+        return replace(
+            request,
+            model=request.model or self._model,
+            max_tokens=min(max(wanted, 1), self._max_tokens),
+            call_id=self._ids.new(),
+        )
+
+    async def _open(self, principal: Principal, request: ModelRequest, purpose: Purpose) -> _Call:
+        """Set the most that the call can cost aside. Raises QuotaError (`budget_exceeded`)."""
+        prompt = await self._llm.count(request)
+        price = await self._book.today(principal, request.model)
+        expected = prompt + prompt // MARGIN_DIVISOR + MARGIN_TOKENS
+        reserved = 0 if price is None else self._book.most(price, expected, request.max_tokens)
+        entry = Entry(
+            id=EntryId(request.call_id),
+            workspace=principal.workspace,
+            at=self._clock.now(),
+            kind=EntryKind.MODEL,
+            purpose=purpose,
+            party=Party(
+                subject=principal.subject, group=principal.group or "", model=request.model
+            ),
+            status=EntryStatus.RESERVED,
+            bytes_in=len(json.dumps(request.messages)),
+            price_id="" if price is None else price.id,
+            reserved_nano_usd=reserved,
+        )
+        await self._budgets.reserve(principal, entry)
+        return _Call(
+            principal=principal,
+            request=request,
+            entry=entry,
+            price=price,
+            prompt=prompt,
+            begun_s=self._clock.monotonic(),
+        )
+
+    async def _ended(self, call: _Call, status: EntryStatus) -> int | None:
+        """Settle a call, to the end whoever gives up waiting for it; give what it cost."""
+        costs: list[int | None] = []
+        work = self._tasks.create_task(_logged(self._settle(call, status, costs)), name="settling")
+        await asyncio.wait([work])
+        return costs[0] if costs else None
+
+    async def _settle(self, call: _Call, status: EntryStatus, costs: list[int | None]) -> None:
+        tokens, status = await self._used(call, status)
+        cost = None if call.price is None else self._book.cost(call.price, tokens)
+        if status is EntryStatus.ERROR and tokens == Tokens():
+            cost = 0
+        if cost is None and status in (EntryStatus.OK, EntryStatus.ESTIMATED):
+            status = EntryStatus.UNPRICED
+        costs.append(cost)
+        last = call.last or ModelChunk()
+        settled = replace(
+            call.entry,
+            status=status,
+            error_code=call.error_code,
+            bytes_out=sum(len(part.encode()) for part in call.heard),
+            duration_us=max(0, int((self._clock.monotonic() - call.begun_s) * 1_000_000)),
+            model_served=last.model or "",
+            tokens=tokens,
+            cost_nano_usd=cost,
+        )
+        await self._budgets.settle(call.principal, settled)
+
+    async def _used(self, call: _Call, status: EntryStatus) -> tuple[Tokens, EntryStatus]:
+        """Give what the provider told, or what can be reckoned from what was heard of it."""
+        if call.last is not None and call.last.tokens is not None:
+            return call.last.tokens, EntryStatus.OK if status is EntryStatus.ABORTED else status
+        if status is EntryStatus.ERROR and not call.heard:
+            return Tokens(), status
+        said = "".join(call.heard)
+        try:
+            completion = await self._llm.count_text(call.request.model, said) if said else 0
+        except HubError:
+            completion = call.request.max_tokens
+        tokens = Tokens(prompt=call.prompt, completion=completion)
+        return tokens, EntryStatus.ESTIMATED if status is EntryStatus.OK else status
+
+
+async def _logged(work: Coroutine[None, None, None]) -> None:
+    """Run work whose failure must not end the others of its task group."""
+    try:
+        await work
+    except Exception:
+        _logger.exception("a model call could not be settled")
