@@ -9,6 +9,8 @@ from agenthub.adapters.outbound.event_bus.memory import MemoryEventBus
 from agenthub.adapters.outbound.http.aiohttp import AiohttpClient
 from agenthub.adapters.outbound.http.host_guard import HostGuard
 from agenthub.adapters.outbound.journal.file import FileJournal
+from agenthub.adapters.outbound.llm.litellm import LiteLlm
+from agenthub.adapters.outbound.llm.prices import LiteLlmPriceList
 from agenthub.adapters.outbound.mcp_client.client import PooledMcpClient
 from agenthub.adapters.outbound.notifier.apprise import AppriseNotifier
 from agenthub.adapters.outbound.notifier.webhook import WebhookNotifier
@@ -65,6 +67,19 @@ class OutboundContainer(containers.DeclarativeContainer):
         clock=clock,
         data_dir=settings.provided.data_dir,
         http=http,
+    )
+    llm = providers.Singleton(
+        LiteLlm,
+        api_base=settings.provided.llm.api_base,
+        api_key=settings.provided.llm.api_key,
+        http=http,
+        model=settings.provided.llm.model,
+    )
+    prices = providers.Singleton(
+        LiteLlmPriceList,
+        clock=clock,
+        data_dir=settings.provided.data_dir,
+        own_file=settings.provided.llm.prices_file,
     )
     journal = providers.Singleton(
         FileJournal,

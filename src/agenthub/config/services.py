@@ -10,6 +10,7 @@ from agenthub.domain.entities.resilience.policy import NANO
 from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.journal import Journal
+from agenthub.domain.ports.outbound.llm import Llm, PriceList
 from agenthub.domain.ports.outbound.mcp_client import McpClient
 from agenthub.domain.ports.outbound.notifier import Notifier
 from agenthub.domain.ports.outbound.storage.identity import KeyLookup
@@ -21,6 +22,7 @@ from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.ledger import LedgerService
+from agenthub.domain.services.cost.prices import PriceBook
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
@@ -28,6 +30,7 @@ from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.keeper import InstanceKeeper
 from agenthub.domain.services.instances.service import InstanceService
+from agenthub.domain.services.models import ModelService
 from agenthub.domain.services.monitoring import HealthService
 from agenthub.domain.services.notices.desk import NoticeService
 from agenthub.domain.services.policies import PolicyService
@@ -60,9 +63,11 @@ class ServicesContainer(containers.DeclarativeContainer):
     event_bus = providers.Dependency(instance_of=EventBus)
     ids = providers.Dependency(instance_of=IdFactory)
     key_lookup = providers.Dependency(instance_of=KeyLookup)
+    llm = providers.Dependency(instance_of=Llm)
     mcp_client = providers.Dependency(instance_of=McpClient)
     notifiers: providers.Dependency[list[Notifier]] = providers.Dependency(instance_of=list)
     journal = providers.Dependency(instance_of=Journal)
+    prices = providers.Dependency(instance_of=PriceList)
     telemetry = providers.Dependency(instance_of=Telemetry)
     uow = providers.Dependency(instance_of=UnitOfWork)
 
@@ -197,6 +202,18 @@ class ServicesContainer(containers.DeclarativeContainer):
         policies=policies,
         tracing=tracing,
     )
+    price_book = providers.Singleton(PriceBook, prices=prices, uow=uow)
+    models = providers.Singleton(
+        ModelService,
+        book=price_book,
+        budgets=budgets,
+        clock=clock,
+        ids=ids,
+        llm=llm,
+        max_tokens=settings.provided.llm.max_tokens,
+        model=settings.provided.llm.model,
+        prices=prices,
+    )
     hub = providers.Singleton(
         Hub,
         calls=calls,
@@ -208,6 +225,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         groups=groups,
         identity=identity,
         instances=instances,
+        models=models,
         notices=notices,
         policies=policies,
     )

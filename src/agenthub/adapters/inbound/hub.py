@@ -10,6 +10,7 @@ from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.service import InstanceService
+from agenthub.domain.services.models import ModelService
 from agenthub.domain.services.notices.desk import NoticeService
 from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.desk import GatewayDesk
@@ -26,5 +27,6 @@ class Hub:
     groups: GroupService
     identity: IdentityService
     instances: InstanceService
+    models: ModelService
     notices: NoticeService
     policies: PolicyService
