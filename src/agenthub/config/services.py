@@ -6,7 +6,6 @@ from dependency_injector import containers, providers
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.config.settings import Settings
-from agenthub.domain.entities.resilience.policy import NANO
 from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.journal import Journal
@@ -20,9 +19,11 @@ from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.cost.budget_book import BudgetBook
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.ledger import LedgerService
 from agenthub.domain.services.cost.prices import PriceBook
+from agenthub.domain.services.cost.reports import CostService
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
@@ -100,16 +101,25 @@ class ServicesContainer(containers.DeclarativeContainer):
         uow=uow,
     )
     ledger = providers.Singleton(
-        LedgerService, clock=clock, ids=ids, journal=journal, keep_days=90, uow=uow
+        LedgerService,
+        clock=clock,
+        ids=ids,
+        journal=journal,
+        keep_days=settings.provided.usage.keep_days,
+        uow=uow,
     )
     budgets = providers.Singleton(
         BudgetService,
         clock=clock,
         ids=ids,
-        monthly_nano_usd=100 * NANO,
-        recover_after=timedelta(0),
+        monthly_nano_usd=settings.provided.budget.monthly_nano_usd,
+        recover_after=providers.Callable(recover_after, settings),
         uow=uow,
     )
+    budget_book = providers.Singleton(
+        BudgetBook, clock=clock, directory=directory, ids=ids, uow=uow
+    )
+    costs = providers.Singleton(CostService, uow=uow)
     notices = providers.Singleton(
         NoticeService,
         chance=chance,
@@ -216,8 +226,10 @@ class ServicesContainer(containers.DeclarativeContainer):
     )
     hub = providers.Singleton(
         Hub,
+        budgets=budget_book,
         calls=calls,
         catalog=catalog,
+        costs=costs,
         definitions=definitions,
         endpoints=endpoints,
         events=events,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.definitions import DefinitionService
 from agenthub.domain.services.catalog.views import CatalogService
+from agenthub.domain.services.cost.budget_book import BudgetBook
+from agenthub.domain.services.cost.reports import CostService
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
@@ -18,8 +20,10 @@ from agenthub.domain.services.resilience.desk import GatewayDesk
 
 @dataclass(frozen=True, slots=True)
 class Hub:
+    budgets: BudgetBook
     calls: CallService
     catalog: CatalogService
+    costs: CostService
     definitions: DefinitionService
     endpoints: EndpointService
     events: EventService

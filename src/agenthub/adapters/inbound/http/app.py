@@ -16,6 +16,8 @@ from agenthub.adapters.inbound.http.metrics import Counters, Counting
 from agenthub.adapters.inbound.http.openapi import describe
 from agenthub.adapters.inbound.http.problems import SafetyNet
 from agenthub.adapters.inbound.http.routes import (
+    budgets,
+    costs,
     definitions,
     events,
     gateway,
@@ -39,6 +41,8 @@ ROUTERS = (
     tools.router,
     tools.catalog_router,
     groups.router,
+    costs.router,
+    budgets.router,
     gateway.router,
     policies.router,
     keys.router,

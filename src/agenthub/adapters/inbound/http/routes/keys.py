@@ -1,12 +1,13 @@
 """/api/keys: keys for agents and programs."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from agenthub.adapters.inbound.http.dependencies import Admin, HubDep
+from agenthub.adapters.inbound.http.moments import Moment
 from agenthub.adapters.inbound.http.openapi import problems
 from agenthub.adapters.inbound.http.pagination import Page, PagingDep
 from agenthub.adapters.inbound.http.transports import Body
@@ -18,24 +19,6 @@ router = APIRouter(prefix="/api/keys", tags=["keys"])
 
 NO_KEY = "There is no such key."
 KeyPath = Annotated[str, Path(description="The key's id.", max_length=128)]
-
-
-def _moment(value: Any) -> Any:
-    """Take texts only, and those that are a moment in UTC too."""
-    if not isinstance(value, str):
-        raise ValueError("must be a text as RFC 3339 has it")
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo is not None else moment
-    except (ValueError, OverflowError) as error:
-        raise ValueError("must be a moment with its offset, as RFC 3339 has it") from error
-
-
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
 
 
 class KeyIn(Body):
