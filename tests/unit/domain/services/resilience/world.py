@@ -1,6 +1,7 @@
 """A gateway with real guards over fake servers, and agents that call through it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -94,6 +95,7 @@ class World:
         self.watch = FakeWatch()
         self.telemetry = FakeTelemetry()
         self.pauses: list[float] = []
+        self.tasks = asyncio.TaskGroup()
         ids = FakeIdFactory()
         self.announcer = Announcer(
             client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
@@ -178,6 +180,17 @@ class World:
         view = self.catalog.view_all(principal)
         return await self.calls.carry(view, errand, caller or Agent())
 
+    def start(self, call: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome | Exception]:
+        """Run a call beside the test; its task gives the error that it ends with."""
+
+        async def caught() -> Outcome | Exception:
+            try:
+                return await call
+            except Exception as error:  # noqa: BLE001  the test looks at it
+                return error
+
+        return self.tasks.create_task(caught())
+
     async def entries(self) -> list[Entry]:
         """List the ledger, oldest first."""
         await self.ledger.flush()
@@ -197,7 +210,7 @@ class World:
 async def world(policy: Mapping[str, Any] | None = None) -> AsyncGenerator[World]:
     made = World(policy or {})
     async with AsyncExitStack() as stack:
-        for resident in (made.announcer, made.journal, made.ledger, made.budgets):
+        for resident in (made.announcer, made.journal, made.ledger, made.budgets, made.tasks):
             await stack.enter_async_context(resident)
         await made.add(SERVER)
         yield made
