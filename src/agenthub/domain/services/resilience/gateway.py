@@ -184,7 +184,7 @@ class Gateway(McpListener):
 
     async def _admitted_at(self, guard: InstanceGuard, passage: Passage) -> Attempt:
         now = self._clock.monotonic()
-        refusal = guard.refusal(now)
+        refusal = guard.refusal(now, passage.tool)
         if refusal is not None:
             raise refusal
         left_s = passage.deadline.left_s(now)

@@ -66,34 +66,42 @@ class InstanceGuard:
         self._breaker.use(policy.breaker)
         self.slots.resize(limit, policy.bulkhead.max_queue)
 
-    def refusal(self, now: float) -> HubError | None:
-        """Say what holds a call back now, None where it would get through."""
+    def refusal(self, now: float, tool: str | None = None) -> HubError | None:
+        """Say what holds a call back now, None where it would get through.
+
+        Whoever waits as told gets past all that holds it back now, not only the first of it.
+        """
         if self.paused_until > now:
             return OverLimitError(
                 f"The server {self.server!r} asked for a pause.",
                 code="server_paused",
                 retry_after_s=self.paused_until - now,
             )
-        if not self._breaker.would_admit(now):
-            shot = self._breaker.snapshot(now)
-            return _held_back(self.server, "", shot.state, shot.retry_after_s)
-        return None
+        shut = [
+            (name, breaker.snapshot(now))
+            for name, breaker in self._on_the_way(tool)
+            if not breaker.would_admit(now)
+        ]
+        if not shut:
+            return None
+        waits = [shot.retry_after_s for _, shot in shut if shot.retry_after_s is not None]
+        name, first = shut[0]
+        longest_s = max(waits) if len(waits) == len(shut) else None
+        return _held_back(self.server, name, first.state, longest_s)
 
     def begin(self, tool: str | None, policy: BreakerPolicy, now: float) -> Pass:
         """Ask the breakers. Raises HeldBackError, OverLimitError (while paused)."""
-        if self.paused_until > now:
-            refusal = self.refusal(now)
-            assert refusal is not None
+        refusal = self.refusal(now, tool)
+        if refusal is not None:
             raise refusal
         permit = self._acquire(self._breaker, "", now)
-        tool_permit = None
-        if tool is not None:
-            try:
-                tool_permit = self._acquire(self._tool(tool, policy, now), tool, now)
-            except HubError:
-                self._report(self._breaker, "", permit, Verdict.IGNORED, now, is_slow=False)
-                raise
-        return Pass(permit, tool_permit)
+        if tool is None:
+            return Pass(permit, None)
+        try:
+            return Pass(permit, self._acquire(self._tool(tool, policy, now), tool, now))
+        except HubError:
+            self._report(self._breaker, "", permit, Verdict.IGNORED, now, is_slow=False)
+            raise
 
     def end(
         self,
@@ -141,6 +149,13 @@ class InstanceGuard:
 
     def tool_snapshots(self, now: float) -> dict[str, Snapshot]:
         return {tool: breaker.snapshot(now) for tool, (breaker, _) in self._tools.items()}
+
+    def _on_the_way(self, tool: str | None) -> tuple[tuple[str, CircuitBreaker], ...]:
+        """Give the breakers that a call of this tool has to pass."""
+        kept = None if tool is None else self._tools.get(tool)
+        if tool is None or kept is None:
+            return (("", self._breaker),)
+        return (("", self._breaker), (tool, kept[0]))
 
     def _breakers(self) -> list[tuple[str, CircuitBreaker]]:
         return [("", self._breaker), *((tool, kept[0]) for tool, kept in self._tools.items())]

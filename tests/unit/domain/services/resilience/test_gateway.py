@@ -17,6 +17,7 @@ from agenthub.domain.exceptions import (
     TimedOutError,
     UpstreamError,
 )
+from agenthub.domain.ids import InstanceId
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, Question, UpstreamRequest
 from agenthub.domain.services.calls import Outcome
 from tests.fakes.mcp_client import READY
@@ -38,7 +39,7 @@ async def fail(made: World, error: Exception, times: int = 5, key: str = f"{SERV
 
 
 def state(made: World) -> State:
-    guard = made.gateway.server(made.directory.endpoints("default")[0].id).guards[0]
+    guard = made.gateway.server(made.directory.endpoints(KEY.workspace)[0].id).guards[0]
     return guard.snapshot(made.clock.monotonic()).state
 
 
@@ -59,7 +60,7 @@ async def test_a_rate_limit_refuses_and_says_when_to_return() -> None:
         assert caught.value.code == "rate_limited"
         assert caught.value.retry_after_s == pytest.approx(0.5)
         assert len(made.client.requests) == 3
-        made.clock.advance(caught.value.retry_after_s)
+        made.clock.advance(caught.value.retry_after_s or 0)
         await made.call()
         kept = [(e.status, e.error_code) for e in await made.entries()]
         assert kept[3] == (EntryStatus.REFUSED, "rate_limited")
@@ -234,7 +235,7 @@ async def test_no_more_calls_are_at_a_server_than_it_has_places() -> None:
         ended = await asyncio.gather(*calls)
         full = [end for end in ended if isinstance(end, HeldBackError)]
         assert [error.code for error in full] == ["server_overloaded"]
-        assert made.gateway.in_flight(made.client.requests[0][0]) == 0
+        assert made.gateway.in_flight(InstanceId(made.client.requests[0][0])) == 0
 
 
 async def test_a_call_waits_for_a_place_no_longer_than_its_deadline() -> None:
