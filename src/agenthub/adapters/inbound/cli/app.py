@@ -10,8 +10,11 @@ import typer
 from agenthub.adapters.inbound.cli.commands import (
     calls,
     definitions,
+    gates,
     groups,
+    instances,
     keys,
+    models,
     notify,
     policies,
     servers,
@@ -58,7 +61,10 @@ def _build(local: Local) -> typer.Typer:
     _add_local(app, local)
     servers.add_to(app)
     calls.add_to(app)
+    models.add_to(app)
     app.add_typer(definitions.build(), name="definitions")
+    app.add_typer(gates.build(), name="gate")
+    app.add_typer(instances.build(), name="instance")
     app.add_typer(keys.build(), name="key")
     app.add_typer(policies.build(), name="policy")
     app.add_typer(notify.build(), name="notify")

@@ -15,6 +15,17 @@ from agenthub.adapters.inbound.cli.session import remote_of
 SERVERS = "/api/mcp/servers"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.")]
+Target = Annotated[
+    list[str], typer.Argument(help="A URL, or a command with its arguments behind --.")
+]
+Sse = Annotated[bool, typer.Option("--sse", help="The URL speaks the old HTTP+SSE.")]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="For a command.")
+]
+Header = Annotated[
+    list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="For a URL.")
+]
+Cwd = Annotated[str | None, typer.Option(help="The command's working folder.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,36 +40,18 @@ def add_to(app: typer.Typer) -> None:
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name: a-z, 0-9 and '-', at most 32.")],
-    target: Annotated[
-        list[str], typer.Argument(help="A URL, or a command with its arguments behind --.")
-    ],
-    sse: Annotated[bool, typer.Option("--sse", help="The URL speaks the old HTTP+SSE.")] = False,
-    env: Annotated[
-        list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="For a command.")
-    ] = None,
-    header: Annotated[
-        list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="For a URL.")
-    ] = None,
-    cwd: Annotated[str | None, typer.Option(help="The command's working folder.")] = None,
+    target: Target,
+    sse: Sse = False,
+    env: Env = None,
+    header: Header = None,
+    cwd: Cwd = None,
     era: Annotated[str, typer.Option(help="auto, legacy or modern.")] = "auto",
     tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Keep it only if it answers.")] = False,
     as_json: Json = False,
 ) -> None:
     """Register a server: `agenthub add time -- mcp-server-time` or `agenthub add x https://…`."""
-    if target[0].startswith(("http://", "https://")):
-        if len(target) > 1 or env or cwd:
-            raise WrongUse("A URL takes no arguments, --env or --cwd.")
-        kind = "sse" if sse else "streamable-http"
-        headers = _pairs(header, ":", "--header")
-        transport: dict[str, Any] = {"type": kind, "url": target[0], "headers": headers}
-    elif "://" in target[0]:
-        raise WrongUse(f"{target[0]!r} is no address of a server: it begins with http(s)://.")
-    else:
-        if header or sse:
-            raise WrongUse("--header and --sse go with a URL.")
-        transport = {"type": "stdio", "command": target[0], "args": target[1:]}
-        transport |= {"env": _pairs(env, "=", "--env"), "cwd": cwd}
+    transport = transport_of(target, sse, env, header, cwd)
     body = {"name": name, "transport": transport, "era": era, "tags": tag or []}
     with remote_of(context) as hub:
         server = hub.post(SERVERS, body, verify="true" if verify else None)
@@ -66,6 +59,27 @@ def add(
             say_json(server)
         else:
             _say_server(server)
+
+
+def transport_of(
+    target: list[str],
+    sse: bool,
+    env: list[str] | None,
+    header: list[str] | None,
+    cwd: str | None,
+) -> dict[str, Any]:
+    """Read where a server is: at a URL, or behind a command. Raises WrongUse."""
+    if target[0].startswith(("http://", "https://")):
+        if len(target) > 1 or env or cwd:
+            raise WrongUse("A URL takes no arguments, --env or --cwd.")
+        kind = "sse" if sse else "streamable-http"
+        return {"type": kind, "url": target[0], "headers": _pairs(header, ":", "--header")}
+    if "://" in target[0]:
+        raise WrongUse(f"{target[0]!r} is no address of a server: it begins with http(s)://.")
+    if header or sse:
+        raise WrongUse("--header and --sse go with a URL.")
+    transport: dict[str, Any] = {"type": "stdio", "command": target[0], "args": target[1:]}
+    return transport | {"env": _pairs(env, "=", "--env"), "cwd": cwd}
 
 
 def import_config(
@@ -219,14 +233,15 @@ def _say_servers(servers: list[dict[str, Any]]) -> None:
             one["status"],
             one.get("protocol_version") or "-",
             *(str(one["counts"].get(kind, 0)) for kind in ("tools", "resources", "prompts")),
-            _place(one["transport"]),
+            place_of(one["transport"]),
         ]
         for one in servers
     ]
     table(("SERVER", "STATUS", "PROTOCOL", "TOOLS", "RESOURCES", "PROMPTS", "WHERE"), rows)
 
 
-def _place(transport: dict[str, Any]) -> str:
+def place_of(transport: dict[str, Any]) -> str:
+    """Say where a server is."""
     if transport["type"] == "stdio":
         return shlex.join([transport["command"], *transport["args"]])
     return transport["url"]
@@ -234,7 +249,7 @@ def _place(transport: dict[str, Any]) -> str:
 
 def _say_found(one: Found) -> None:
     off = "" if one.body["enabled"] else " (disabled)"
-    say(f"{one.body['name']}: {_place(one.body['transport'])}{off}")
+    say(f"{one.body['name']}: {place_of(one.body['transport'])}{off}")
 
 
 def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:
