@@ -136,6 +136,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         client=mcp_client,
         clock=clock,
         directory=directory,
+        listen_to_policies=policies.provided.listen,
         policy_of=policies.provided.of,
     )
     endpoints = providers.Singleton(

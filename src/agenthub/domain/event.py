@@ -29,6 +29,8 @@ class ServerStatusChanged(DomainEvent):
     server: str
     status: str
     detail: str | None = None
+    instance: str | None = None
+    """Which of its further instances is meant, where it is not the server's own address."""
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -36,6 +38,7 @@ class ServerStatusChanged(DomainEvent):
             "server": self.server,
             "status": self.status,
             "detail": self.detail,
+            "instance": self.instance,
         }
 
 

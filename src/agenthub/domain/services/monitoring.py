@@ -71,6 +71,7 @@ class HealthService(McpListener):
         client: McpClient,
         clock: Clock,
         directory: Directory,
+        listen_to_policies: Callable[[Callable[[], None]], None],
         policy_of: Callable[[EndpointId], GatewayPolicy],
         pause: Pause = pause,
     ) -> None:
@@ -86,6 +87,7 @@ class HealthService(McpListener):
         self._tasks = asyncio.TaskGroup()
         self._is_alive = False
         directory.listen(self._on_change)
+        listen_to_policies(self._on_policies)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -123,11 +125,6 @@ class HealthService(McpListener):
         if watch.monitor.wavers or watch.monitor.state is not HealthState.HEALTHY:
             self._record(watch, None)
 
-    def policies_changed(self) -> None:
-        """Go by the policies as they are now."""
-        for watch in self._watches.values():
-            watch.wake.set()
-
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
         """A new connection's greeting counts as a probe; one that was down is asked again now."""
         watch = self._watches.get(InstanceId(endpoint.id))
@@ -157,10 +154,15 @@ class HealthService(McpListener):
                 if endpoint is not None:
                     self._begin(instance_id, endpoint)
 
+    def _on_policies(self) -> None:
+        """Go by the policies as they are now."""
+        for watch in self._watches.values():
+            watch.wake.set()
+
     def _instances_of(self, endpoint: Endpoint | None) -> frozenset[InstanceId]:
         if endpoint is None or not endpoint.enabled:
             return frozenset()
-        return frozenset({InstanceId(endpoint.id)})
+        return frozenset(instance.id for instance in self._directory.instances(endpoint.id))
 
     def _begin(self, instance_id: InstanceId, endpoint: Endpoint) -> None:
         """Watch an instance, the first time at any moment of an interval."""
@@ -233,7 +235,8 @@ class HealthService(McpListener):
                     endpoint_id=watch.endpoint.id,
                     server=watch.endpoint.name,
                     status=change.value,
-                    detail=_detail(watch, fault),
+                    detail=None if fault is None else fault[:MAX_DETAIL_CHARS],
+                    instance=None if watch.id == watch.endpoint.id else watch.id,
                 )
             )
 
@@ -244,9 +247,3 @@ def _monitor(policy: HealthPolicy) -> HealthMonitor:
 
 def _is_new(former: Endpoint, endpoint: Endpoint) -> bool:
     return (former.transport, former.era) != (endpoint.transport, endpoint.era)
-
-
-def _detail(watch: _Watch, fault: str | None) -> str | None:
-    where = "" if watch.id == watch.endpoint.id else f"instance {watch.id}"
-    text = ": ".join(part for part in (where, fault) if part)
-    return text[:MAX_DETAIL_CHARS] or None

@@ -84,6 +84,7 @@ async def test_a_new_state_is_told_with_its_reason(desk: Desk) -> None:
         "server": "demo",
         "status": "unreachable",
         "detail": "refused",
+        "instance": None,
     }
 
 

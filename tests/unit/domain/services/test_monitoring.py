@@ -1,17 +1,18 @@
 """Every enabled server is probed in its own time, and a change of its health is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 import pytest
 
 from agenthub.domain.entities.endpoints import ConnectionStatus, EndpointState, HttpTransport
+from agenthub.domain.entities.instances import Instance
 from agenthub.domain.entities.monitoring import HealthState
 from agenthub.domain.entities.resilience.policy import GatewayPolicy, HealthPolicy
 from agenthub.domain.event import StoredEvent
 from agenthub.domain.exceptions import TimedOutError
-from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, InstanceId
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.monitoring import MAX_AT_ONCE, HealthService
@@ -20,13 +21,22 @@ from tests.fakes.mcp_client import READY, FakeMcpClient
 from tests.fakes.storage import FakeUnitOfWork
 from tests.support.pauses import Pauses
 from tests.support.waiting import eventually
-from tests.unit.domain.services.samples import endpoint
+from tests.unit.domain.services.samples import AT, endpoint
 
 DEMO, OTHER = endpoint("demo"), endpoint("other")
 DOWN = EndpointState(status=ConnectionStatus.UNREACHABLE, last_error="refused")
 INTERVAL_S = 30.0
 ROUND_S = 1.2 * INTERVAL_S
 """After so long a server that was seen is due, whatever its jitter."""
+
+
+def instance(id: str) -> Instance:  # noqa: A002
+    return Instance(
+        id=InstanceId(EndpointId(id)),
+        workspace=DEFAULT_WORKSPACE,
+        endpoint_id=DEMO.id,
+        created_at=AT,
+    )
 
 
 class Ward:
@@ -36,6 +46,7 @@ class Ward:
         self.uow = FakeUnitOfWork(clock=self.clock)
         self.client = FakeMcpClient()
         self.directory = Directory()
+        self.listeners: list[Callable[[], None]] = []
         self.policies: dict[EndpointId, HealthPolicy] = {}
         self.announcer = Announcer(
             client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
@@ -46,6 +57,7 @@ class Ward:
             client=self.client,
             clock=self.clock,
             directory=self.directory,
+            listen_to_policies=self.listeners.append,
             policy_of=self._policy_of,
             pause=self.pauses.pause,
         )
@@ -57,6 +69,10 @@ class Ward:
 
     def _policy_of(self, endpoint_id: EndpointId) -> GatewayPolicy:
         return GatewayPolicy(health=self.policies.get(endpoint_id, HealthPolicy()))
+
+    def policies_change(self) -> None:
+        for listener in self.listeners:
+            listener()
 
     async def adds(self, *names: str) -> None:
         for name in names:
@@ -186,11 +202,11 @@ async def test_probing_can_be_turned_off_and_on_by_policy(ward: Ward) -> None:
     await ward.adds("demo")
     await eventually(lambda: ward.pauses.waiting == 1)
     ward.policies[DEMO.id] = HealthPolicy(enabled=False)
-    ward.health.policies_changed()
+    ward.policies_change()
     await eventually(lambda: ward.pauses.waiting == 0)
     assert ward.health.state(DEMO.id) is HealthState.UNKNOWN
     ward.policies[DEMO.id] = HealthPolicy(interval_s=5, down_after=1)
-    ward.health.policies_changed()
+    ward.policies_change()
     ward.client.probe_faults[DEMO.id] = TimedOutError("silence")
     await eventually(lambda: ward.pauses.waiting == 1)
     assert ward.pauses.taken[-1] <= 6
@@ -226,6 +242,21 @@ async def test_a_bug_while_probing_is_a_failed_probe_and_no_end(
     await ward.probes(3)
     assert ward.health.state(DEMO.id) is HealthState.UNHEALTHY
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_every_instance_of_a_server_is_judged_by_itself(ward: Ward) -> None:
+    await ward.adds("demo")
+    second = replace(DEMO, id=EndpointId("I2"))
+    ward.directory.put_instances(DEMO.id, (instance("I2"),))
+    await ward.client.connect(second)
+    ward.client.probe_faults[second.id] = TimedOutError("silence")
+    await ward.probes(8, waiting=2)
+    assert ward.health.state(second.id) is HealthState.UNHEALTHY
+    assert ward.health.state(DEMO.id) is HealthState.HEALTHY
+    await eventually(lambda: len(ward.told) == 1)
+    assert (ward.told[0].facts["server"], ward.told[0].facts["instance"]) == ("demo", "I2")
+    ward.directory.put_instances(DEMO.id, ())
+    assert ward.health.state(second.id) is HealthState.UNKNOWN
 
 
 async def test_what_was_registered_before_the_start_is_watched_too() -> None:

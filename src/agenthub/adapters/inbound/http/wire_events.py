@@ -30,9 +30,13 @@ class ServerStatusEvent(WireEvent, frozen=True):
     server_id: str
     server: str
     status: str = Field(
-        description="`registered`, `removed`, or the status of its connection as a server shows it."
+        description="`registered`, `removed`, the status of its connection as a server shows it, "
+        "or what its probes say: `unhealthy`, and `healthy` again."
     )
     detail: str | None = None
+    instance: str | None = Field(
+        default=None, description="Of its further instances, the one that is meant."
+    )
 
 
 class CatalogChangedEvent(WireEvent, frozen=True):

@@ -16,29 +16,31 @@ class News:
     """
 
     def __init__(self) -> None:
-        self._servers: dict[str, str] = {}
+        self._servers: dict[tuple[str, str], str] = {}
         self._breakers: set[tuple[str, str, str]] = set()
 
     def take(self, event: str, facts: dict[str, Any]) -> bool:
         """Note an event; say whether it is worth telling."""
         match event:
             case "server.status":
-                return self._server(str(facts["server_id"]), str(facts["status"]))
+                return self._server(facts)
             case "breaker.changed":
                 return self._breaker(facts)
             case _:
                 return True
 
-    def _server(self, server_id: str, status: str) -> bool:
-        before = self._servers.get(server_id)
+    def _server(self, facts: dict[str, Any]) -> bool:
+        key = (str(facts["server_id"]), str(facts.get("instance") or ""))
+        status = str(facts["status"])
+        before = self._servers.get(key)
         now = _BAD.get(status)
         if now is not None:
-            self._servers[server_id] = now
+            self._servers[key] = now
             return before != now
         if status in _GOOD:
-            return self._servers.pop(server_id, None) is not None
+            return self._servers.pop(key, None) is not None
         if status in _ENDED:
-            self._servers.pop(server_id, None)
+            self._servers = {one: bad for one, bad in self._servers.items() if one[0] != key[0]}
         return False
 
     def _breaker(self, facts: dict[str, Any]) -> bool:

@@ -42,8 +42,12 @@ def worded(event: str, facts: dict[str, Any]) -> tuple[str, str]:
 
 def _server(facts: dict[str, Any]) -> tuple[str, str]:
     status = str(facts["status"])
-    title = f"Server {facts['server']}: {_STATUS.get(status, status)}"
-    return title, str(facts.get("detail") or f"Its status is now {status}.")
+    where = f"Server {facts['server']}"
+    if facts.get("instance"):
+        where += f", instance {facts['instance']}"
+    return f"{where}: {_STATUS.get(status, status)}", str(
+        facts.get("detail") or f"Its status is now {status}."
+    )
 
 
 def _breaker(facts: dict[str, Any]) -> tuple[str, str]:

@@ -49,6 +49,17 @@ def test_servers_are_told_of_each_by_itself() -> None:
     assert told("ready", news=news) == ["ready"]
 
 
+def test_instances_are_told_of_each_by_itself() -> None:
+    news = News()
+    second = {"server_id": "S1", "server": "time", "instance": "I2"}
+    assert news.take("server.status", {**second, "status": "unhealthy"})
+    assert told("ready", "healthy", news=news) == []
+    assert news.take("server.status", {**second, "status": "healthy"})
+    assert news.take("server.status", {**second, "status": "unhealthy"})
+    told("removed", news=news)
+    assert not news.take("server.status", {**second, "status": "healthy"})
+
+
 @given(st.lists(st.sampled_from(ALL), max_size=40))
 def test_good_news_comes_only_after_bad_and_never_twice(statuses: list[str]) -> None:
     last_was_bad = False
