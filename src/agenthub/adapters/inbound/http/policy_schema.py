@@ -6,13 +6,13 @@ words; OpenAPI gets them from there as well.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetJsonSchemaHandler, JsonValue, RootModel
 from pydantic_core import CoreSchema
 
 from agenthub.domain.entities.resilience.checks import Rule, Within, rules_of
-from agenthub.domain.entities.resilience.layers import NONE
+from agenthub.domain.entities.resilience.layers import FOREIGN, NONE, Level
 from agenthub.domain.entities.resilience.policy import GatewayPolicy, Part
 
 Schema = dict[str, JsonValue]
@@ -28,9 +28,24 @@ _KINDS: dict[type[Any], str] = {bool: "boolean", int: "integer", float: "number"
 class PolicyLayer(RootModel[dict[str, Any]]):
     """Some fields of a policy. PolicyService checks them and names those at fault."""
 
+    level: ClassVar[Level] = Level.SERVER
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> Any:
-        return {"title": cls.__name__, "description": LAYER, **layer_schema(GatewayPolicy)}
+        described = layer_schema(GatewayPolicy, without=FOREIGN[cls.level])
+        return {"title": cls.__name__, "description": LAYER, **described}
+
+
+class HubPolicyLayer(PolicyLayer):
+    """Some fields of the hub's policy."""
+
+    level = Level.HUB
+
+
+class ToolPolicyLayer(PolicyLayer):
+    """Some fields of a tool's policy."""
+
+    level = Level.TOOL
 
 
 class Policy(RootModel[dict[str, Any]]):
@@ -41,10 +56,11 @@ class Policy(RootModel[dict[str, Any]]):
         return {"title": cls.__name__, "description": cls.__doc__, **whole_schema(GatewayPolicy)}
 
 
-def layer_schema(part: type[Any]) -> Schema:
+def layer_schema(part: type[Any], without: frozenset[str] = frozenset()) -> Schema:
     """Describe a sparse part: nothing is required, every field may be null."""
     fields: Schema = {}
-    for name, rule in rules_of(part).items():
+    rules = {name: rule for name, rule in rules_of(part).items() if name not in without}
+    for name, rule in rules.items():
         none: list[JsonValue] = [{"const": NONE}] if rule.nullable else []
         fields[name] = {"anyOf": [_value(rule, layer_schema), *none, {"type": "null"}]}
     if part is GatewayPolicy:

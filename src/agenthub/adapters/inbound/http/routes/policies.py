@@ -7,7 +7,12 @@ from pydantic import BaseModel, Field
 
 from agenthub.adapters.inbound.http.dependencies import HubDep, Reader, Writer
 from agenthub.adapters.inbound.http.openapi import problems
-from agenthub.adapters.inbound.http.policy_schema import Policy, PolicyLayer
+from agenthub.adapters.inbound.http.policy_schema import (
+    HubPolicyLayer,
+    Policy,
+    PolicyLayer,
+    ToolPolicyLayer,
+)
 from agenthub.adapters.inbound.http.routes.servers import NO_SERVER, ServerId
 from agenthub.domain.entities.resilience.layers import as_document
 from agenthub.domain.services.policies import PolicyReport
@@ -40,12 +45,12 @@ async def get_policy(hub: HubDep, principal: Reader) -> PolicyOut:
 
 
 @router.patch(HUB, summary="Change the hub's policy", responses=CHANGED_HUB)
-async def change_policy(body: PolicyLayer, hub: HubDep, principal: Writer) -> PolicyOut:
+async def change_policy(body: HubPolicyLayer, hub: HubDep, principal: Writer) -> PolicyOut:
     return _show(await hub.policies.change(principal, None, None, body.root))
 
 
 @router.put(HUB, summary="Set the hub's policy", responses=CHANGED_HUB)
-async def set_policy(body: PolicyLayer, hub: HubDep, principal: Writer) -> PolicyOut:
+async def set_policy(body: HubPolicyLayer, hub: HubDep, principal: Writer) -> PolicyOut:
     """Put a layer in place of the one that was set; here null takes a limit away."""
     return _show(await hub.policies.change(principal, None, None, body.root, replace=True))
 
@@ -104,7 +109,7 @@ async def get_tool_policy(
 async def change_tool_policy(
     id: ServerId,  # noqa: A002
     tool: ToolName,
-    body: PolicyLayer,
+    body: ToolPolicyLayer,
     hub: HubDep,
     principal: Writer,
 ) -> PolicyOut:
@@ -116,7 +121,7 @@ async def change_tool_policy(
 async def set_tool_policy(
     id: ServerId,  # noqa: A002
     tool: ToolName,
-    body: PolicyLayer,
+    body: ToolPolicyLayer,
     hub: HubDep,
     principal: Writer,
 ) -> PolicyOut:
