@@ -162,8 +162,11 @@ class CancelledByCallerError(HubError):
 class RpcError(Exception):
     """A JSON-RPC error object, of an endpoint or of the MCP face itself.
 
+    `http_status` is that of the answer it came with, where it was none of success.
     Source: JSON-RPC 2.0, section 5.1.
     """
+
+    http_status: int | None = None
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(message)

@@ -75,6 +75,7 @@ async def refused(response: HttpResponse, server: str, request_id: bytes) -> Hub
         return fault
     for message in messages:
         if isinstance(message, Failure) and message.id in (request_id, b"null"):
+            message.error.http_status = response.status
             return message.error
     return fault
 

@@ -41,14 +41,17 @@ class Verdict(StrEnum):
 def verdict_of(error: BaseException | None, *, internal_is_failure: bool = False) -> Verdict:
     """Judge by the error a call ended with; None: a result came, `isError` or not.
 
-    Any well-formed answer is a success. `internal_is_failure`: but not a JSON-RPC -32603.
+    Any well-formed answer is a success, unless HTTP calls it a failure of the server (5xx).
+    `internal_is_failure`: nor is a JSON-RPC -32603.
     """
     if error is None:
         return Verdict.SUCCESS
     if isinstance(error, HubError):
         return _of_hub_error(error)
     if isinstance(error, RpcError):
-        is_failure = internal_is_failure and error.code == INTERNAL_ERROR
+        is_failure = (internal_is_failure and error.code == INTERNAL_ERROR) or (
+            error.http_status is not None and error.http_status >= 500
+        )
         return Verdict.FAILURE if is_failure else Verdict.SUCCESS
     return Verdict.IGNORED
 

@@ -117,3 +117,14 @@ def test_only_the_server_asks_for_a_pause() -> None:
     assert pause_of(NotConnectedError("the hub's own", retry_after_s=7)) is None
     assert pause_of(None) is None
     assert pause_of(ValueError("a bug")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(None, Verdict.SUCCESS), (400, Verdict.SUCCESS), (503, Verdict.FAILURE)]
+)
+def test_a_servers_error_counts_by_the_http_status_it_came_with(
+    status: int | None, verdict: Verdict
+) -> None:
+    error = RpcError(-32000, "no")
+    error.http_status = status
+    assert verdict_of(error) is verdict

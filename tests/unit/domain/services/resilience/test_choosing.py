@@ -12,7 +12,7 @@ from agenthub.domain.exceptions import (
     TimedOutError,
     UnavailableError,
 )
-from agenthub.domain.ids import EndpointId
+from agenthub.domain.ids import EndpointId, InstanceId
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, UpstreamRequest
 from tests.unit.domain.services.resilience.world import SERVER, Agent, World, world
 
@@ -79,7 +79,7 @@ async def test_a_lower_priority_serves_only_while_the_first_cannot() -> None:
         spare = await made.add_instance(first(made), "b", priority=1)
         await made.call()
         assert called(made) == [first(made).id]
-        made.watch.ill.add(first(made).id)
+        made.watch.ill.add(InstanceId(first(made).id))
         await made.call()
         assert called(made)[-1] == spare
         made.watch.ill.clear()
