@@ -22,6 +22,8 @@ _logger = logging.getLogger(__name__)
 Stamp = tuple[int, int, int] | None
 """When and how large a file was, and which; None: there is none."""
 
+UNSEEN: Stamp = (-1, -1, -1)
+
 
 class ConfigWatch:
     """A resident that looks at the file every second and reads `[gateway]` when it has changed.
@@ -41,6 +43,8 @@ class ConfigWatch:
         self._policies = policies
         self._pause = pause
         self._seen: Stamp = None
+        self._is_refused = False
+        policies.listen(self._on_policies)
         self._tasks = asyncio.TaskGroup()
         self._watch: asyncio.Task[None] | None = None
 
@@ -69,10 +73,16 @@ class ConfigWatch:
             except Exception:
                 _logger.exception("%s could not be watched", self._path)
 
+    def _on_policies(self) -> None:
+        """Try again what did not fit: what was set at run time is no longer the same."""
+        if self._is_refused:
+            self._seen = UNSEEN
+
     def _look(self) -> None:
         stamp = _stamp(self._path)
         if stamp == self._seen:
             return
+        self._is_refused = False
         # Taken before reading: what is written meanwhile is seen at the next look.
         self._seen = stamp
         try:
@@ -83,6 +93,7 @@ class ConfigWatch:
             words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             self._refuse(words)
         except InvalidError as error:
+            self._is_refused = True
             self._refuse(error.message)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             self._refuse(f"it is no TOML: {error}")

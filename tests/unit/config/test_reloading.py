@@ -11,6 +11,7 @@ import pytest
 from agenthub.config.policy_settings import read_policies
 from agenthub.config.reloading import EVERY_S, ConfigWatch
 from agenthub.config.settings import load_settings
+from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.policies import PolicyService
@@ -123,6 +124,20 @@ async def test_a_file_that_cannot_be_read_changes_nothing(hub: Watched) -> None:
     hub.path.rmdir()
     await hub.write("[gateway]\ntimeout_s = 9")
     assert hub.policy.timeout_s == 9
+
+
+async def test_a_file_that_does_not_fit_is_tried_again_when_what_was_set_has_changed(
+    hub: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    await hub.policies.change(OWNER, None, None, {"breaker": {"max_open_s": 10}})
+    await hub.write("[gateway.breaker]\nopen_s = 20")
+    assert hub.policy.timeout_s == 5
+    await hub.pauses.look()
+    assert len(caplog.records) == 1
+    await hub.policies.reset(OWNER)
+    await hub.pauses.look()
+    assert hub.policy.breaker.open_s == 20
 
 
 async def test_other_settings_are_not_looked_at(hub: Watched) -> None:

@@ -40,6 +40,7 @@ BUILT_IN = GatewayPolicy()
 _logger = logging.getLogger(__name__)
 
 Key = tuple[EndpointId | None, str | None]
+OnMisfit = Callable[["Place", InvalidError], object]
 
 
 class Place(NamedTuple):
@@ -77,24 +78,28 @@ class Layers:
     file: FileLayers
     stored: Mapping[Key, Document]
 
-    def at(self, place: Place) -> Iterator[tuple[Place, Document]]:
-        """Give the layers that hold at a place, weakest first."""
-        for one in place.above():
-            if one.level is Level.HUB or one.name is not None:
-                yield one, self.file.of(one.name, one.tool)
-            if one.level is Level.HUB or one.endpoint_id is not None:
-                yield one, self.stored.get((one.endpoint_id, one.tool), {})
+    def at(self, place: Place) -> Iterator[Document]:
+        """Give the layers of one place, the weaker first."""
+        if place.level is Level.HUB or place.name is not None:
+            yield self.file.of(place.name, place.tool)
+        if place.level is Level.HUB or place.endpoint_id is not None:
+            yield self.stored.get((place.endpoint_id, place.tool), {})
 
-    def policy(
-        self, place: Place, on_misfit: Callable[[Place, InvalidError], object]
-    ) -> GatewayPolicy:
-        """Lay them over each other; one that does not fit is told, and left out."""
-        policy = BUILT_IN
-        for one, layer in self.at(place):
+    def over(self, base: GatewayPolicy, place: Place, on_misfit: OnMisfit) -> GatewayPolicy:
+        """Lay a place's layers over what is below; one that does not fit is told, and left out."""
+        policy = base
+        for layer in self.at(place):
             try:
-                policy = merged(policy, layer, level=one.level) if layer else policy
+                policy = merged(policy, layer, level=place.level) if layer else policy
             except InvalidError as error:
-                on_misfit(one, error)
+                on_misfit(place, error)
+        return policy
+
+    def policy(self, place: Place, on_misfit: OnMisfit) -> GatewayPolicy:
+        """Lay all layers that hold at a place over what is built in."""
+        policy = BUILT_IN
+        for one in place.above():
+            policy = self.over(policy, one, on_misfit)
         return policy
 
     def misfits(self, place: Place) -> dict[Place, InvalidError]:
@@ -229,13 +234,14 @@ class PolicyService:
             listener()
 
     def _remember(self, endpoint_id: EndpointId | None, tool: str | None) -> GatewayPolicy:
-        place = self._known(endpoint_id, tool)
-        if tool is not None and not any(self._own(place)):
-            policy = self.of(endpoint_id)
-        else:
-            policy = self._layers.policy(place, _warn)
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
+        place = self._known(endpoint_id, tool)
+        if place.level is Level.TOOL:
+            # Over the server's very own: a limit is the tool's where it is another object.
+            policy = self._layers.over(self.of(endpoint_id), place, _warn)
+        else:
+            policy = self._layers.policy(place, _warn)
         self._cache[endpoint_id, tool] = policy
         return policy
 

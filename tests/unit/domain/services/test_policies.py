@@ -240,6 +240,15 @@ async def test_a_tool_without_layers_has_its_servers_policy_itself() -> None:
     assert hub.service.of(TIME, "now") is hub.service.of(TIME)
 
 
+async def test_a_tool_that_sets_something_else_shares_the_limit_of_its_server() -> None:
+    hub = await world("time")
+    await hub.service.change(OWNER, "time", None, {"rate_limit": {"rate_per_s": 5}})
+    await hub.service.change(OWNER, "time", "now", {"timeout_s": 5})
+    assert hub.service.of(TIME, "now").rate_limit is hub.service.of(TIME).rate_limit
+    await hub.service.change(OWNER, "time", "now", {"rate_limit": {"rate_per_s": 5}})
+    assert hub.service.of(TIME, "now").rate_limit is not hub.service.of(TIME).rate_limit
+
+
 async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = await world("time")
     monkeypatch.setattr(policies, "MAX_CACHED", 10)
