@@ -113,7 +113,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         clock=clock,
         ids=ids,
         monthly_nano_usd=settings.provided.budget.monthly_nano_usd,
-        recover_after=providers.Callable(recover_after, settings),
+        recover_after=providers.Callable(recover_after, settings=settings),
         uow=uow,
     )
     budget_book = providers.Singleton(
@@ -182,7 +182,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         CallAccounts, budgets=budgets, clock=clock, ids=ids, ledger=ledger
     )
     tracing = providers.Singleton(CallTracing, telemetry=telemetry)
-    watch = providers.Singleton(ServiceWatch, health=health)
+    watch = providers.Singleton(ServiceWatch, health=health, keeper=instance_keeper)
     gateway = providers.Singleton(
         Gateway,
         announcer=announcer,
