@@ -31,7 +31,9 @@ class PolicyLayer(RootModel[dict[str, Any]]):
     level: ClassVar[Level] = Level.SERVER
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Any:
         described = layer_schema(GatewayPolicy, without=FOREIGN[cls.level])
         return {"title": cls.__name__, "description": LAYER, **described}
 
@@ -52,7 +54,9 @@ class Policy(RootModel[dict[str, Any]]):
     """A whole policy; null is no limit, no price, no fallback, or what the hub thinks right."""
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Any:
         return {"title": cls.__name__, "description": cls.__doc__, **whole_schema(GatewayPolicy)}
 
 
