@@ -63,18 +63,32 @@ class Remote:
     def events(self, after: int | None) -> Iterator[dict[str, Any]]:
         """Follow the event feed until interrupted."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
+        event_id: int | None = None
+        for name, value in self._lines("GET", "/api/events", headers=headers):
+            if name == "id":
+                event_id = int(value)
+            elif name == "data":
+                yield {"id": event_id, **json.loads(value)}
+
+    def told(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Post, and read the events of the answer as they come: their name and data."""
+        event = ""
+        for name, value in self._lines("POST", path, json=body):
+            if name == "event":
+                event = value.strip()
+            elif name == "data":
+                yield event, json.loads(value)
+
+    def _lines(self, method: str, path: str, **given: Any) -> Iterator[tuple[str, str]]:
+        """Read the fields of an event stream."""
         try:
-            with self._client.stream("GET", "/api/events", headers=headers) as answer:
+            with self._client.stream(method, path, **given) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _refusal(answer)
-                event_id: int | None = None
                 for line in answer.iter_lines():
                     name, _, value = line.partition(":")
-                    if name == "id":
-                        event_id = int(value)
-                    elif name == "data":
-                        yield {"id": event_id, **json.loads(value)}
+                    yield name, value
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 

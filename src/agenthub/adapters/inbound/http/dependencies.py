@@ -63,4 +63,5 @@ Writer = Annotated[Principal, Security(_principal, scopes=[Scope.HUB_WRITE.value
 Admin = Annotated[Principal, Security(_principal, scopes=[Scope.ADMIN.value])]
 ToolCaller = Annotated[Principal, Security(_principal, scopes=[Scope.TOOLS_CALL.value])]
 ResourceReader = Annotated[Principal, Security(_principal, scopes=[Scope.RESOURCES_READ.value])]
+Chatter = Annotated[Principal, Security(_principal, scopes=[Scope.CHAT.value])]
 PromptGetter = Annotated[Principal, Security(_principal, scopes=[Scope.PROMPTS_GET.value])]

@@ -23,7 +23,12 @@ from litellm.llms.custom_httpx.http_handler import (  # pyright: ignore[reportMi
 
 from agenthub.adapters.outbound.llm.answers import Answer
 from agenthub.adapters.outbound.llm.faults import Scrubber, of_status, of_wire
-from agenthub.adapters.outbound.llm.transport import CURRENT, Exchange, HouseTransport
+from agenthub.adapters.outbound.llm.transport import (
+    CURRENT,
+    ClosedTransport,
+    Exchange,
+    HouseTransport,
+)
 from agenthub.domain.exceptions import DeniedError, HubError, InvalidError, UpstreamError
 from agenthub.domain.ports.outbound.http import HttpClient
 from agenthub.domain.ports.outbound.llm import ModelChunk, ModelRequest
@@ -74,12 +79,20 @@ class Sdk:
         yield last
 
     def count(self, request: ModelRequest) -> int:
-        return litellm.token_counter(
-            model=request.model,
-            messages=request.messages,
-            tools=request.tools or None,  # pyright: ignore[reportArgumentType]
-            use_default_image_token_count=True,
-        )
+        """Count without fetching anything. Raises InvalidError for messages of no known form."""
+        try:
+            return litellm.token_counter(
+                model=request.model,
+                messages=request.messages,
+                tools=request.tools or None,  # pyright: ignore[reportArgumentType]
+                use_default_image_token_count=True,
+            )
+        except Exception as error:  # noqa: BLE001  LiteLLM raises anything
+            raise InvalidError.at(
+                "messages",
+                message=f"LiteLLM cannot read them: {self._scrub(str(error))}",
+                code="model_refused_request",
+            ) from None
 
     def count_text(self, model: str, text: str) -> int:
         return litellm.token_counter(model=model, text=text)
@@ -184,6 +197,8 @@ def _through(http: HttpClient) -> None:
         )
         # Providers that are not reached through OpenAI's library: there is no setting for them.
         AsyncHTTPHandler.create_async_transport = staticmethod(_way_out)  # pyright: ignore[reportAttributeAccessIssue]
+        # What blocks the loop, such as fetching the pictures of a message, is not done at all.
+        litellm.sync_transport = ClosedTransport()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _way_out(*args: Any, **kwargs: Any) -> HouseTransport:

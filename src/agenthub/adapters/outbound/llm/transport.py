@@ -72,6 +72,13 @@ class HouseTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=kept, stream=stream)
 
 
+class ClosedTransport(httpx.BaseTransport):
+    """No way out for what would block the hub's loop."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("The hub fetches nothing here.", request=request)
+
+
 class HouseStream(httpx.AsyncByteStream):
     """An answer's body. A plain class: a generator left half-read is closed by a stray task."""
 
