@@ -157,10 +157,14 @@ async def test_a_call_through_the_hub_is_in_its_ledger(hub: Served) -> None:
     answer = await hub.http.post("/api/mcp/servers/demo/tools/add_numbers", json={})
     assert answer.status_code == 200, answer.text
 
-    async def stored() -> list[dict[str, Any]]:
-        return (await hub.http.get(ENTRIES)).json()["items"]
+    found: list[dict[str, Any]] = []
 
-    [one] = await eventually(stored)
+    async def stored() -> bool:
+        found[:] = (await hub.http.get(ENTRIES)).json()["items"]
+        return bool(found)
+
+    await eventually(stored)
+    [one] = found
     assert (one["kind"], one["status"], one["server"], one["tool"]) == (
         "tool",
         "ok",

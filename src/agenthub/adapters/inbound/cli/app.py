@@ -9,6 +9,7 @@ import typer
 
 from agenthub.adapters.inbound.cli.commands import (
     calls,
+    costs,
     definitions,
     gates,
     groups,
@@ -61,6 +62,7 @@ def _build(local: Local) -> typer.Typer:
     _add_local(app, local)
     servers.add_to(app)
     calls.add_to(app)
+    costs.add_to(app)
     models.add_to(app)
     app.add_typer(definitions.build(), name="definitions")
     app.add_typer(gates.build(), name="gate")
