@@ -31,7 +31,7 @@ from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction, Uni
 from agenthub.domain.services.directory import Directory
 
 MAX_CACHED = 20_000
-MAX_LAYERS = 5_000
+MAX_LAYERS = 2_000
 """Stored layers of a workspace: more are nobody's configuration any more."""
 MAX_TOOL_NAME = 8_192
 
@@ -40,7 +40,6 @@ BUILT_IN = GatewayPolicy()
 _logger = logging.getLogger(__name__)
 
 Key = tuple[EndpointId | None, str | None]
-OnMisfit = Callable[["Place", InvalidError], object]
 
 
 class Place(NamedTuple):
@@ -56,13 +55,20 @@ class Place(NamedTuple):
             return Level.TOOL
         return Level.HUB if self.endpoint_id is None and self.name is None else Level.SERVER
 
-    def above(self) -> Iterator["Place"]:
-        """Give the places whose layers hold here, weakest first; this one is the last."""
-        yield Place()
-        if self.level is not Level.HUB:
-            yield Place(self.endpoint_id, self.name)
-        if self.level is Level.TOOL:
-            yield self
+    def below(self) -> "Place | None":
+        """Give the place whose policy holds where this one says nothing."""
+        match self.level:
+            case Level.HUB:
+                return None
+            case Level.SERVER:
+                return Place()
+            case Level.TOOL:
+                return Place(self.endpoint_id, self.name)
+
+    def stands_on(self, other: "Place") -> bool:
+        """Say whether the other's layers hold here as well."""
+        below = self.below()
+        return self == other or (below is not None and below.stands_on(other))
 
     def words(self) -> str:
         if self.level is Level.HUB:
@@ -72,11 +78,20 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Laid:
+    """A policy, and why a layer of its own place was left out, if one was."""
+
+    policy: GatewayPolicy
+    misfit: InvalidError | None = None
+
+
 class Layers:
     """All layers there are; a change makes new ones, so that it can be tried first."""
 
-    file: FileLayers
-    stored: Mapping[Key, Document]
+    def __init__(self, file: FileLayers, stored: Mapping[Key, Document]) -> None:
+        self.file = file
+        self.stored = stored
+        self._laid: dict[Place, Laid] = {}
 
     def at(self, place: Place) -> Iterator[Document]:
         """Give the layers of one place, the weaker first."""
@@ -85,28 +100,25 @@ class Layers:
         if place.level is Level.HUB or place.endpoint_id is not None:
             yield self.stored.get((place.endpoint_id, place.tool), {})
 
-    def over(self, base: GatewayPolicy, place: Place, on_misfit: OnMisfit) -> GatewayPolicy:
-        """Lay a place's layers over what is below; one that does not fit is told, and left out."""
-        policy = base
+    def lay(self, place: Place) -> Laid:
+        """Lay a place's layers over what holds below; one that does not fit is left out.
+
+        What a place leaves as below is the very object from below.
+        """
+        known = self._laid.get(place)
+        if known is not None:
+            return known
+        below = place.below()
+        policy, misfit = BUILT_IN if below is None else self.lay(below).policy, None
         for layer in self.at(place):
             try:
                 policy = merged(policy, layer, level=place.level) if layer else policy
             except InvalidError as error:
-                on_misfit(place, error)
-        return policy
-
-    def policy(self, place: Place, on_misfit: OnMisfit) -> GatewayPolicy:
-        """Lay all layers that hold at a place over what is built in."""
-        policy = BUILT_IN
-        for one in place.above():
-            policy = self.over(policy, one, on_misfit)
-        return policy
-
-    def misfits(self, place: Place) -> dict[Place, InvalidError]:
-        """Give the layers at a place that do not fit what is below them."""
-        found: dict[Place, InvalidError] = {}
-        self.policy(place, found.setdefault)
-        return found
+                misfit = error
+        laid = Laid(policy, misfit)
+        if place.level is not Level.TOOL:  # there are few enough of the others
+            self._laid[place] = laid
+        return laid
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,24 +249,22 @@ class PolicyService:
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
         place = self._known(endpoint_id, tool)
-        if place.level is Level.TOOL:
-            # Over the server's very own: a limit is the tool's where it is another object.
-            policy = self._layers.over(self.of(endpoint_id), place, _warn)
-        else:
-            policy = self._layers.policy(place, _warn)
-        self._cache[endpoint_id, tool] = policy
-        return policy
+        laid = self._layers.lay(place)
+        if laid.misfit is not None:
+            text = "a policy of %s is left out: %s"
+            _logger.warning(text, place.words(), laid.misfit.message)
+        self._cache[endpoint_id, tool] = laid.policy
+        return laid.policy
 
     def _require_fit(self, news: Layers, changed: Place) -> None:
         """Refuse a layer that does not fit, or that breaks a policy which was sound before."""
-        own = news.misfits(changed).get(changed)
+        own = news.lay(changed).misfit
         if own is not None:
             raise own
         for place in self._places(news):
-            if changed in place.above():
-                for one, error in news.misfits(place).items():
-                    if one not in self._layers.misfits(place):
-                        raise _broken(one, error) from error
+            misfit = news.lay(place).misfit if place.stands_on(changed) else None
+            if misfit is not None and self._layers.lay(place).misfit is None:
+                raise _broken(place, misfit) from misfit
 
     def _places(self, layers: Layers) -> set[Place]:
         """Give every server and tool that has a layer."""
@@ -318,6 +328,7 @@ class PolicyService:
             if name == former:
                 continue
             self._cache.clear()
+            self._layers = Layers(self.file, self._layers.stored)
             is_moved |= self.file.names(name) or self.file.names(former)
             if name is None:
                 self._forget(endpoint_id)
@@ -330,10 +341,6 @@ class PolicyService:
         self._names.pop(endpoint_id, None)
         left = {key: body for key, body in self._layers.stored.items() if key[0] != endpoint_id}
         self._layers = Layers(self.file, left)
-
-
-def _warn(place: Place, error: InvalidError) -> None:
-    _logger.warning("a policy of %s is left out: %s", place.words(), error.message)
 
 
 def _broken(place: Place, error: InvalidError) -> InvalidError:
