@@ -156,7 +156,8 @@ class Agent:
         if number is not None:
             message["id"] = number
         if self.era is AgentEra.MODERN:
-            message["params"] = {**params, "_meta": _modern_meta()}
+            meta = {**params.get("_meta", {}), **_modern_meta()}
+            message["params"] = {**params, "_meta": meta}
             headers["Mcp-Method"] = method
             if method == "tools/call":
                 headers["Mcp-Name"] = params["name"]
