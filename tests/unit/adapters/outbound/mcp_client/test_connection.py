@@ -15,7 +15,13 @@ from agenthub.adapters.outbound.mcp_client.plans import LanePlan, Surroundings
 from agenthub.adapters.outbound.mcp_client.reading import Reader
 from agenthub.domain.entities.catalog.listing import Catalog, CatalogBounds, ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Era
-from agenthub.domain.exceptions import RpcError, UnavailableError, UpstreamError
+from agenthub.domain.exceptions import (
+    NotConnectedError,
+    RpcError,
+    TimedOutError,
+    UnavailableError,
+    UpstreamError,
+)
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, RawObject, UpstreamRequest
 from tests.fakes.clock import FakeChance, FakeClock
 from tests.support.waiting import eventually, soon
@@ -38,6 +44,7 @@ class EraChannel(Channel):
         self.hello = Hello("v", {"tools": {}, "resources": {"subscribe": True}})
         self.tools = [ANNOTATED] if tools is None else tools
         self.faults: list[Exception] = []
+        self.probe_fault: Exception | None = None
         self.result = {"era": era.value}
         self.headers: list[dict[str, str] | None] = []
         self.watched: list[str] = []
@@ -72,6 +79,10 @@ class EraChannel(Channel):
         return json.dumps(self.result).encode()
 
     async def notify(self, method: str, params: RawObject) -> None: ...
+
+    async def probe(self, *, timeout_s: float) -> None:
+        if self.probe_fault is not None:
+            raise self.probe_fault
 
     async def wait_closed(self) -> None:
         await self.gone.wait()
@@ -345,3 +356,20 @@ async def test_a_server_nobody_reaches_says_why() -> None:
 
 def connection_lanes(connection: Connection) -> list[Lane]:
     return connection._lanes
+
+
+async def test_a_probe_asks_over_every_open_lane_and_any_that_fails_counts() -> None:
+    channels = both()
+    async with ready(Maker(channels)) as connection:
+        assert await soon(connection.probe(5)) is True
+        channels[Era.LEGACY].probe_fault = TimedOutError("silence")
+        with pytest.raises(TimedOutError):
+            await soon(connection.probe(5))
+        channels[Era.LEGACY].probe_fault = None
+        assert await soon(connection.probe(5)) is True
+
+
+async def test_a_probe_without_a_connection_says_so() -> None:
+    async with ready(Maker({})) as connection:
+        with pytest.raises(NotConnectedError):
+            await soon(connection.probe(5))
