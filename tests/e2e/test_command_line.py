@@ -201,3 +201,21 @@ def test_without_a_token_the_command_says_where_it_comes_from(shell: Shell, tmp_
 
 def test_the_owner_token_is_printed(shell: Shell) -> None:
     assert shell.run("token").stdout.strip() == OWNER_TOKEN
+
+
+def test_a_budget_is_made_changed_listed_and_removed(shell: Shell) -> None:
+    made = shell.json("budget", "add", "12.5", "--server", "demo", "--hard-stop", "--alert", "90")
+    assert (made["subject"], made["limit_usd"], made["alerts"]) == ("demo", "12.50", [90])
+    changed = shell.json("budget", "set", made["id"], "--limit", "20", "--soft")
+    assert (changed["limit_usd"], changed["hard_stop"]) == ("20.00", False)
+    assert "20.00" in shell.run("budget", "ls").stdout
+    assert shell.run("budget", "rm", made["id"]).returncode == 0
+    wrong = shell.run("budget", "add", "1e3")
+    assert wrong.returncode == 1
+    assert "limit_usd" in wrong.stderr
+
+
+def test_costs_are_summed_up(shell: Shell) -> None:
+    summary = shell.json("cost", "--by", "server")
+    assert (summary["by"], summary["total"]["cost_usd"]) == ("server", "0.00")
+    assert "total" in shell.run("cost").stdout

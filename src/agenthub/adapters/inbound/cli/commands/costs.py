@@ -45,9 +45,9 @@ def cost(
     if as_json:
         say_json(summary)
         return
-    rows = [_cost_row(row, row["key"] or "-") for row in summary["rows"]]
+    rows = [cost_row(row, row["key"] or "-") for row in summary["rows"]]
     heads = (by.upper(), "TOOL CALLS", "MODEL CALLS", "ERRORS", "REFUSED", "TOKENS", "USD", "NOTE")
-    table(heads, [*rows, _cost_row(summary["total"], "total")])
+    table(heads, [*rows, cost_row(summary["total"], "total")])
 
 
 def ls(context: typer.Context, as_json: Json = False) -> None:
@@ -85,7 +85,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a budget; without --key, --group or --server it is the hub's."""
-    scope, subject = _subject_of({"key": key, "group": group, "server": server})
+    scope, subject = subject_of({"key": key, "group": group, "server": server})
     body = {"scope": scope, "subject": subject, "limit_usd": limit_usd, "period": period}
     with remote_of(context) as hub:
         budget = hub.post(BUDGETS, body | _given(hard_stop, alerts, ends_at))
@@ -120,7 +120,8 @@ def rm(context: typer.Context, budget_id: BudgetId) -> None:
     say(f"{budget_id} is removed.")
 
 
-def _subject_of(named: dict[str, str | None]) -> tuple[str, str]:
+def subject_of(named: dict[str, str | None]) -> tuple[str, str]:
+    """Give scope and subject of a new budget. Raises WrongUse where several are named."""
     given = [(scope, subject) for scope, subject in named.items() if subject is not None]
     if len(given) > 1:
         raise WrongUse("Give one of --key, --group and --server.")
@@ -132,7 +133,8 @@ def _given(hard_stop: bool | None, alerts: list[int] | None, ends_at: str | None
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _cost_row(row: dict[str, Any], name: str) -> list[str]:
+def cost_row(row: dict[str, Any], name: str) -> list[str]:
+    """Give the cells of one row of a summary."""
     notes = [f"{row[what]} {what}" for what in ("unpriced", "estimated") if row[what]]
     counts = (row["tool_calls"], row["model_calls"], row["errors"], row["refused"])
     tokens = row["prompt_tokens"] + row["completion_tokens"]

@@ -1,0 +1,37 @@
+"""Budgets and sums as they are written and read on the command line."""
+
+import pytest
+
+from agenthub.adapters.inbound.cli.commands.costs import cost_row, subject_of
+from agenthub.adapters.inbound.cli.output import WrongUse
+
+ROW = {
+    "tool_calls": 3,
+    "model_calls": 2,
+    "errors": 1,
+    "refused": 0,
+    "prompt_tokens": 70,
+    "completion_tokens": 7,
+    "cost_usd": "0.10",
+    "unpriced": 0,
+    "estimated": 0,
+}
+
+
+def test_a_budget_is_for_what_is_named_or_for_the_hub() -> None:
+    assert subject_of({"key": None, "group": None}) == ("hub", "")
+    assert subject_of({"key": None, "group": "dev"}) == ("group", "dev")
+
+
+def test_a_budget_is_for_one_thing() -> None:
+    with pytest.raises(WrongUse):
+        subject_of({"key": "K-1", "group": "dev"})
+
+
+def test_a_row_tells_calls_tokens_and_dollars() -> None:
+    assert cost_row(ROW, "time") == ["time", "3", "2", "1", "0", "77", "0.10", ""]
+
+
+def test_a_row_says_what_its_cost_does_not_hold() -> None:
+    row = cost_row(ROW | {"unpriced": 2, "estimated": 1}, "time")
+    assert row[-1] == "2 unpriced, 1 estimated"
