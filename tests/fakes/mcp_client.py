@@ -80,6 +80,7 @@ class FakeMcpClient(McpClient):
         self.probes_held.set()
         self.watches: Counter[tuple[EndpointId, str]] = Counter()
         self.output: dict[EndpointId, list[str]] = {}
+        self.foreseen: set[tuple[EndpointId, Era]] = set()
         self._listeners: list[McpListener] = []
         self._states: dict[EndpointId, EndpointState] = {}
         self._catalogs: dict[tuple[EndpointId, Era], Catalog] = {}
@@ -109,9 +110,16 @@ class FakeMcpClient(McpClient):
         return self._states.get(endpoint_id, DISABLED)
 
     def catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
+        self.foreseen.add((endpoint_id, era))
+        return self._catalog(endpoint_id, era)
+
+    def _catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
         other = Era.LEGACY if era is Era.MODERN else Era.MODERN
         own = self._catalogs.get((endpoint_id, era))
         return own if own is not None else self._catalogs.get((endpoint_id, other), EMPTY)
+
+    def catalogs(self, endpoint_id: EndpointId) -> dict[Era, Catalog]:
+        return {era: self._catalog(endpoint_id, era) for era in Era}
 
     async def request(
         self, endpoint_id: EndpointId, request: UpstreamRequest, caller: Caller

@@ -399,6 +399,16 @@ async def test_one_acceptance_holds_for_every_era_with_that_definition(desk: Des
     assert [desk.names(era) for era in Era] == [["read"], ["read"]]
 
 
+async def test_watching_definitions_is_no_sign_of_an_agent(desk: Desk) -> None:
+    desk.client.foreseen.clear()
+    desk.client.offer(DEMO.id, offer(read="as ever"))
+    desk.client.offer(DEMO.id, offer(read="other"))
+    await desk.accept()
+    desk.service.recheck()
+
+    assert (DEMO.id, Era.LEGACY) not in desk.client.foreseen
+
+
 async def test_a_catalogue_nobody_told_of_is_judged_when_it_is_looked_at(desk: Desk) -> None:
     desk.client.offer(DEMO.id, offer(read="as ever"))
     del desk.client.kept[DEMO.id]

@@ -137,6 +137,10 @@ class PooledMcpClient(McpClient):
         connection.foresee(era)
         return connection.catalog(era)
 
+    def catalogs(self, endpoint_id: EndpointId) -> dict[Era, Catalog]:
+        connection = self._find(endpoint_id)
+        return {era: EMPTY if connection is None else connection.catalog(era) for era in Era}
+
     async def request(
         self, endpoint_id: EndpointId, request: UpstreamRequest, caller: Caller
     ) -> Answer:

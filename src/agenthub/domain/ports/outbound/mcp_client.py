@@ -135,8 +135,13 @@ class McpClient(ABC):
     def catalog(self, endpoint_id: EndpointId, era: Era) -> Catalog:
         """Give the last read catalogue for agents of `era`, also while unreachable.
 
-        An endpoint that speaks one era only gives that one to both.
+        An endpoint that speaks one era only gives that one to both. Asking is taken as a sign
+        that an agent of `era` is there: a connection of that era may be opened for it.
         """
+
+    @abstractmethod
+    def catalogs(self, endpoint_id: EndpointId) -> dict[Era, Catalog]:
+        """Give what `catalog` would give for each era, and open nothing."""
 
     @abstractmethod
     async def request(

@@ -25,7 +25,7 @@ from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.definitions import StoredDefinition
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.catalog.approvals import Approvals, News, PolicyOf, accept, changed
-from agenthub.domain.services.catalog.offered import offered
+from agenthub.domain.services.catalog.offered import offered_by_era
 from agenthub.domain.services.directory import Directory
 
 FIRST_RETRY_S = 0.5
@@ -224,7 +224,7 @@ class DefinitionService(McpListener):
         raise NotFoundError(f"There is no server {id_or_name!r}.", code="server_not_found")
 
     def _shown(self, endpoint_id: EndpointId) -> dict[Era, Catalog]:
-        return {era: offered(self._client, self._directory, endpoint_id, era) for era in Era}
+        return offered_by_era(self._client, self._directory, endpoint_id)
 
     def _rejudge(self, endpoint_id: EndpointId) -> None:
         before = self._judged.pop(endpoint_id, [])

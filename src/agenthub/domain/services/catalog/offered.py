@@ -17,6 +17,20 @@ def offered(client: McpClient, directory: Directory, endpoint_id: EndpointId, er
     return next(filter(is_known, catalogs), own)
 
 
+def offered_by_era(
+    client: McpClient, directory: Directory, endpoint_id: EndpointId
+) -> dict[Era, Catalog]:
+    """Give the same for each era, without a sign that any agent is there."""
+    own = client.catalogs(endpoint_id)
+    if all(map(is_known, own.values())):
+        return own
+    others = [client.catalogs(i.id) for i in directory.instances(endpoint_id) if not i.is_own]
+    return {
+        era: next((one[era] for one in (own, *others) if is_known(one[era])), own[era])
+        for era in Era
+    }
+
+
 def is_known(catalog: Catalog) -> bool:
     """Say whether a server was ever heard to offer this."""
     return catalog != EMPTY
