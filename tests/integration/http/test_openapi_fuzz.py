@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agenthub.adapters.inbound.http.app import build_app
-from tests.integration.http.world import TOKEN, Served, bearer, served
+from tests.integration.http.world import SERVERS, TOKEN, Served, bearer, served
 
 CHECKS = [
     not_a_server_error,
@@ -79,11 +79,15 @@ class Background:
 async def furnish(hub: Served) -> dict[str, str]:
     """Make things that the fuzzer can find: some to use, some (`clay`) to be changed."""
     demo, clay = await hub.register("demo"), await hub.register("clay")
+    # It offers as little as every address that the fuzzer thinks of, so they can join it.
+    bare = {"name": "bare", "transport": {"type": "sse", "url": "http://127.0.0.1:9/sse"}}
+    joinable = await hub.http.post(SERVERS, json=bare)
     group = await hub.http.post("/api/groups", json={"slug": "team", "members": []})
     key = await hub.key("hub:read")
     return {
         "demo": demo["id"],
         "clay": clay["id"],
+        "bare": joinable.json()["id"],
         "slug": group.json()["id"],
         "key": key["id"],
         "tool": "add_numbers",
@@ -141,7 +145,10 @@ def fuzz(
 def existing(hub: Background, case: schemathesis.Case) -> dict[str, str]:
     """Name things that are there, for the parameters in a case's path."""
     one = "clay" if case.method == "PATCH" else "demo"
+    if case.method == "POST" and case.path.endswith("/instances"):
+        one = "bare"
     place = {**hub.known, "id": hub.known["key" if "/keys/" in case.path else one]}
+    place["instance"] = hub.known[one]  # a server's own address
     return {name: place[name] for name in case.path_parameters if name in place}
 
 
