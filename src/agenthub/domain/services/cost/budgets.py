@@ -8,7 +8,14 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from agenthub.domain.entities.cost import Budget, BudgetScope, Entry, EntryStatus, kept_name
+from agenthub.domain.entities.cost import (
+    Budget,
+    BudgetScope,
+    Entry,
+    EntryKind,
+    EntryStatus,
+    kept_name,
+)
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import ConflictError, HubError, QuotaError, UnavailableError
 from agenthub.domain.ids import BudgetId, EntryId
@@ -227,6 +234,9 @@ class BudgetService:
 
 
 def _estimated(entry: Entry) -> Entry:
+    if entry.kind is EntryKind.MODEL and not (entry.price_id or entry.reserved_nano_usd):
+        # Nothing was set aside for a model whose price nobody knows, which does not make it free.
+        return replace(entry, status=EntryStatus.UNPRICED, cost_nano_usd=None)
     return replace(entry, status=EntryStatus.ESTIMATED, cost_nano_usd=entry.reserved_nano_usd)
 
 

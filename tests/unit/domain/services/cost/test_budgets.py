@@ -244,6 +244,15 @@ async def test_what_a_dead_hub_reserved_is_settled_at_its_estimate(house: House)
     assert house.spend(HUB) == Spend(spent_nano_usd=300)
 
 
+async def test_a_dead_hubs_call_of_a_model_without_a_price_is_not_free(house: House) -> None:
+    async with house.living() as service:
+        await service.reserve(OWNER, reservation("1", 0))
+    async with house.living():
+        pass
+    kept = house.rows.entries["1"]
+    assert (kept.status, kept.cost_nano_usd) == (EntryStatus.UNPRICED, None)
+
+
 async def test_beside_other_hubs_only_old_reservations_are_recovered(house: House) -> None:
     house.recover_after = timedelta(minutes=15)
     async with house.living(HUB) as service:

@@ -13,6 +13,7 @@ from agenthub.adapters.inbound.http.dependencies import (
     SurroundingsDep,
 )
 from agenthub.adapters.inbound.http.openapi import problems
+from agenthub.adapters.inbound.http.routes.costs import TokensOut
 from agenthub.adapters.inbound.http.transports import Body
 from agenthub.domain.entities.cost import Purpose, usd
 from agenthub.domain.ports.outbound.llm import ModelRequest
@@ -88,19 +89,6 @@ class CompletionIn(Body):
             max_tokens=self.max_tokens or 0,
             temperature=self.temperature,
         )
-
-
-class TokensOut(BaseModel):
-    """Token counts; `prompt` includes the cached ones, `completion` reasoning."""
-
-    prompt: int
-    cached_read: int
-    cache_write_5m: int
-    cache_write_1h: int
-    completion: int
-    reasoning: int
-    audio_in: int
-    audio_out: int
 
 
 class CompletionOut(BaseModel):
