@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from agenthub.domain.entities.cost import BudgetScope
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
-from agenthub.domain.event import StoredEvent
+from agenthub.domain.event import BudgetAlerted, CostRecorded, StoredEvent
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.directory import Directory
@@ -125,7 +126,11 @@ class EventService:
     def _may_hear(self, principal: Principal, event: StoredEvent) -> bool:
         """Say whether an event tells of nothing but what the principal can see."""
         server: str | None = event.facts.get("server")
-        if principal.group is None or server is None:
+        if principal.group is None:
+            return True
+        if event.name in (BudgetAlerted.name, CostRecorded.name):
+            return _is_own_money(principal, event)
+        if server is None:
             return True
         group = self._directory.group(principal.group)
         endpoint = self._directory.endpoint_named(principal.workspace, server)
@@ -144,6 +149,13 @@ class EventService:
         async with self._uow.read(principal) as stored:
             first = await stored.events.after(0, limit=1)
         return bool(first) and first[0].id > after + 1
+
+
+def _is_own_money(principal: Principal, event: StoredEvent) -> bool:
+    """Say whether spend is the principal's own, or its group's; that of others is not told."""
+    scope = event.facts.get("scope", BudgetScope.KEY)
+    own = {BudgetScope.KEY: principal.subject, BudgetScope.GROUP: principal.group}
+    return own.get(scope) == event.facts["subject"]
 
 
 def _joined(recent: deque[StoredEvent], seen: int) -> list[StoredEvent]:

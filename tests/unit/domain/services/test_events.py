@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
-from agenthub.domain.event import ServerStatusChanged, StoredEvent
+from agenthub.domain.event import BudgetAlerted, CostRecorded, ServerStatusChanged, StoredEvent
 from agenthub.domain.exceptions import DeniedError, UnavailableError
-from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, WorkspaceId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, EntryId, WorkspaceId
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction
 from agenthub.domain.services import events
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.events import EventService, Gap
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import NEW_YEAR, FakeClock
 from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.storage import FakeUnitOfWork
 from tests.support.waiting import eventually, soon
@@ -62,6 +62,36 @@ class News:
     def lose(self, count: int) -> None:
         """Drop the oldest events as pruning does."""
         del self.uow.rows[DEFAULT_WORKSPACE].events[:count]
+
+
+def cost_recorded(subject: str) -> CostRecorded:
+    return CostRecorded(
+        workspace=DEFAULT_WORKSPACE,
+        at=NEW_YEAR,
+        entry_id=EntryId("1"),
+        kind="model",
+        purpose="chat",
+        subject=subject,
+        server=None,
+        tool=None,
+        model="m",
+        status="ok",
+        cost_nano_usd=1,
+    )
+
+
+def budget_alerted(scope: str, subject: str) -> BudgetAlerted:
+    return BudgetAlerted(
+        workspace=DEFAULT_WORKSPACE,
+        at=NEW_YEAR,
+        budget_id=BudgetId("B"),
+        scope=scope,
+        subject=subject,
+        percent=50,
+        spent_nano_usd=1,
+        limit_nano_usd=2,
+        hard_stop=False,
+    )
 
 
 async def take(feed: AsyncGenerator[StoredEvent | Gap], count: int) -> list[str | Gap]:
@@ -181,6 +211,30 @@ async def test_a_bound_principal_hears_of_its_group_only() -> None:
     await news.write("outside", "inside", "gone", "inside")
     async with aclosing(news.service.follow(bound_to("team"), 0)) as feed:
         assert await take(feed, 2) == ["inside", "inside"]
+
+
+async def test_a_bound_principal_hears_of_its_own_money_only() -> None:
+    news = News()
+    reader = bound_to("team")
+    async with news.uow.begin(OWNER) as tx:
+        for subject in ("other", reader.subject):
+            tx.emit(cost_recorded(subject))
+            tx.emit(budget_alerted("key", subject))
+        for scope, subject in (("hub", ""), ("group", "id-team"), ("group", "id-other")):
+            tx.emit(budget_alerted(scope, subject))
+        await tx.commit()
+    await news.write("inside")
+    news.directory.put_endpoint(endpoint("inside"))
+    news.directory.put_group(group("team", "inside"))
+    async with aclosing(news.service.follow(reader, 0)) as feed:
+        heard = [await soon(anext(feed)) for _ in range(4)]
+    told = [(one.name, one.facts.get("subject")) for one in heard if isinstance(one, StoredEvent)]
+    assert told == [
+        ("cost.recorded", reader.subject),
+        ("budget.alert", reader.subject),
+        ("budget.alert", "id-team"),
+        ("server.status", None),
+    ]
 
 
 async def test_following_takes_a_scope() -> None:
