@@ -204,11 +204,12 @@ class Gateway(McpListener):
     ) -> Answer:
         lending = LendingCaller(caller, attempt.lend, attempt.take_back)
         target = attempt.passage.target
-        with self._tracing.calling(method, attempt.passage.tool, target.server, meta) as carried:
+        with self._tracing.calling(method, attempt.passage.tool, target.server, meta) as step:
             request = UpstreamRequest(
-                method=method, params=params, meta=carried, timeout_s=attempt.timeout_s
+                method=method, params=params, meta=step.meta, timeout_s=attempt.timeout_s
             )
             answer = await self._client.request(attempt.guard.id, request, lending)
+            step.answered(answer)
         self._watch.note_success(attempt.guard.id)
         return answer
 

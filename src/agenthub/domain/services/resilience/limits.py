@@ -65,8 +65,10 @@ class RateLimits:
             found.append((("tool", tool), of_tool, words))
         of_caller = tool_policy.caller_rate_limit
         if of_caller is not None:
-            words = f"Each caller of the server {self._server!r}"
-            found.append((("caller", subject), of_caller, words))
+            is_own = of_caller is not server_policy.caller_rate_limit
+            what = f"tool {tool!r} of the server" if is_own else "server"
+            key = (f"caller of {tool}" if is_own else "caller", subject)
+            found.append((key, of_caller, f"Each caller of the {what} {self._server!r}"))
         return found
 
     def _bucket(self, key: _Key, limit: RateLimit, now: float) -> TokenBucket:

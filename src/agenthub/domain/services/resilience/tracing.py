@@ -6,12 +6,30 @@ Source: OpenTelemetry semantic conventions for MCP (Development).
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from agenthub.domain.exceptions import HubError, RpcError
-from agenthub.domain.ports.outbound.mcp_client import RawObject
+from agenthub.domain.ports.outbound.mcp_client import Answer, RawObject
 from agenthub.domain.ports.outbound.telemetry import Span, SpanKind, Telemetry
+from agenthub.domain.services.resilience.accounts import ending_of_answer
 
 TRACEPARENT = "traceparent"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One traced part of a call. `meta` is the `_meta` that goes on from here."""
+
+    meta: RawObject
+    span: Span | None
+
+    def answered(self, answer: Answer) -> None:
+        """Note an answer that says of itself that it is an error."""
+        if self.span is None:
+            return
+        code = ending_of_answer(answer).code
+        if code:
+            self.span.set("error.type", code)
 
 
 class CallTracing:
@@ -25,23 +43,25 @@ class CallTracing:
         return self._telemetry.is_on
 
     @contextmanager
-    def serving(self, method: str, tool: str | None, meta: RawObject) -> Generator[Span]:
+    def serving(self, method: str, tool: str | None, meta: RawObject) -> Generator[Step]:
         """Trace one request of an agent, below the context that it sent."""
         with self._span(SpanKind.SERVER, method, tool, _parent(meta)) as span:
-            yield span
+            yield Step(meta, span)
 
     @contextmanager
     def calling(
         self, method: str, tool: str | None, server: str, meta: RawObject
-    ) -> Generator[RawObject]:
-        """Trace one try at a server; gives the `_meta` that goes there."""
+    ) -> Generator[Step]:
+        """Trace one try at a server, and have its context go there."""
         if not self._telemetry.is_on:
-            yield meta
+            yield Step(meta, None)
             return
         with self._span(SpanKind.CLIENT, method, tool, None) as span:
             span.set("agenthub.server", server)
             context = span.traceparent
-            yield meta if context is None else {**meta, TRACEPARENT: json.dumps(context).encode()}
+            if context is not None:
+                meta = {**meta, TRACEPARENT: json.dumps(context).encode()}
+            yield Step(meta, span)
 
     @contextmanager
     def _span(

@@ -75,6 +75,17 @@ async def test_callers_are_limited_each_by_itself() -> None:
                 await (made.call() if principal is None else made.call(principal=principal))
 
 
+async def test_tools_limit_each_caller_by_themselves() -> None:
+    one = {"caller_rate_limit": {"rate_per_s": 1, "burst": 1}}
+    two = {"caller_rate_limit": {"rate_per_s": 1, "burst": 2}}
+    async with world({"servers": {SERVER: {"tools": {"add": one, "look": two}}}}) as made:
+        for tool, admitted in (("add", 1), ("look", 2)):
+            for _ in range(admitted):
+                await made.call(f"{SERVER}__{tool}")
+            with pytest.raises(OverLimitError):
+                await made.call(f"{SERVER}__{tool}")
+
+
 async def test_a_tools_own_limit_takes_nothing_from_its_server_when_it_refuses() -> None:
     tools = {"add": {"rate_limit": {"rate_per_s": 1, "burst": 1}}}
     policy = {"servers": {SERVER: {"rate_limit": {"rate_per_s": 1, "burst": 3}, "tools": tools}}}
