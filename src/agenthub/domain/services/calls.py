@@ -129,8 +129,10 @@ class CallService:
         if not self._tracing.is_on:
             return await self._carried(view, errand, caller, target)
         tool = target.key if errand.deed is Deed.CALL_TOOL else None
-        with self._tracing.serving(errand.deed.value, tool, errand.meta):
-            return await self._carried(view, errand, caller, target)
+        with self._tracing.serving(errand.deed.value, tool, errand.meta) as step:
+            outcome = await self._carried(view, errand, caller, target)
+            step.answered(outcome.answer)
+            return outcome
 
     async def _carried(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
         """Have the errand done by its target, or by what stands in for it."""

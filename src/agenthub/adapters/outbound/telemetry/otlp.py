@@ -15,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from agenthub.domain.exceptions import HubError
@@ -22,12 +23,15 @@ from agenthub.domain.ports.outbound.http import HttpClient
 from agenthub.domain.ports.outbound.telemetry import Span, SpanKind, Telemetry
 
 TRACES_PATH = "/v1/traces"
+ERROR_TYPE = "error.type"
 MAX_WAITING = 4_096
 """Spans kept while the collector does not take them; beyond it the oldest are dropped."""
 
 BATCH = 512
 EXPORT_EVERY_S = 1.0
 EXPORT_TIMEOUT_S = 10.0
+LAST_EXPORT_TIMEOUT_S = 2.0
+"""A hub that stops does not wait longer for its collector."""
 
 _KINDS = {
     SpanKind.SERVER: trace.SpanKind.SERVER,
@@ -35,7 +39,7 @@ _KINDS = {
     SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
 }
 _propagator = TraceContextTextMapPropagator()
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class _OtelSpan(Span):
@@ -44,6 +48,8 @@ class _OtelSpan(Span):
 
     def set(self, name: str, value: str | int | float | bool) -> None:
         self._span.set_attribute(name, value)
+        if name == ERROR_TYPE:
+            self._span.set_status(Status(StatusCode.ERROR))
 
     @property
     def traceparent(self) -> str | None:
@@ -106,38 +112,49 @@ class OtlpTelemetry(Telemetry):
         if self._exporter is not None:
             self._exporter.cancel()
         await self._tasks.__aexit__(None, None, None)
-        await self._export(self._queue.take())
+        await self._export(self._queue.take(), LAST_EXPORT_TIMEOUT_S)
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, *, parent: str | None = None) -> Generator[Span]:
         context: Context | None = None
         if parent is not None:
             context = _propagator.extract({"traceparent": parent})
-        with self._tracer.start_as_current_span(name, context, kind=_KINDS[kind]) as span:
-            yield _OtelSpan(span)
+        # What an exception says may hold arguments, so it does not go into the span.
+        with self._tracer.start_as_current_span(
+            name,
+            context,
+            kind=_KINDS[kind],
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield _OtelSpan(span)
+            except BaseException:
+                span.set_status(Status(StatusCode.ERROR))
+                raise
 
     async def _export_on(self) -> None:
         while True:
             await asyncio.sleep(EXPORT_EVERY_S)
             while self._queue.spans:
-                if not await self._export(self._queue.take()):
+                if not await self._export(self._queue.take(), EXPORT_TIMEOUT_S):
                     break
 
-    async def _export(self, spans: list[ReadableSpan]) -> bool:
+    async def _export(self, spans: list[ReadableSpan], timeout_s: float) -> bool:
         """Send a batch; one that is not taken is given up, and that is said once."""
         if not spans:
             return True
-        body = encode_spans(spans).SerializeToString()
         fault: str | None = None
         try:
+            body = encode_spans(spans).SerializeToString()
             async with (
-                asyncio.timeout(EXPORT_TIMEOUT_S),
+                asyncio.timeout(timeout_s),
                 self._http.request(
                     "POST",
                     self._url,
                     headers=self._headers,
                     body=body,
-                    timeout_s=EXPORT_TIMEOUT_S,
+                    timeout_s=timeout_s,
                 ) as answer,
             ):
                 if answer.status >= 300:
@@ -145,8 +162,12 @@ class OtlpTelemetry(Telemetry):
         except HubError as error:
             fault = error.message
         except TimeoutError:
-            fault = f"no answer within {EXPORT_TIMEOUT_S:.0f} s"
+            fault = f"no answer within {timeout_s:.0f} s"
+        except Exception:
+            # Whatever is wrong with a trace, the hub that is traced goes on.
+            _logger.exception("traces cannot be sent")
+            return False
         if fault is not None and fault != self._fault:
-            _log.warning("traces are not taken by the collector: %s", fault)
+            _logger.warning("traces are not taken by the collector: %s", fault)
         self._fault = fault
         return fault is None
