@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from agenthub.domain.ports.outbound.clock import Chance, Clock, IdFactory
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH = 26
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
+"""26 characters of 5 bits, two at a time: each call of the hub gets an id."""
 _CHANCE_BITS = 80
 
 
@@ -39,7 +41,7 @@ class UlidFactory(IdFactory):
             # A random step keeps the ids of one millisecond unguessable as well.
             fresh = self._last + 1 + secrets.randbits(32)
         self._last = fresh
-        return "".join(_ALPHABET[fresh >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
+        return "".join([_PAIRS[fresh >> shift & 1023] for shift in _SHIFTS])
 
 
 class SystemChance(Chance):

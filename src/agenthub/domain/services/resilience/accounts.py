@@ -16,7 +16,7 @@ from agenthub.domain.services.resilience.stats import CallStats
 TOOL_ERROR = "tool_error"
 """The OpenTelemetry `error.type` of a result that says of itself that it is an error."""
 
-_IS_ERROR = (b'"isError":true', b'"isError": true')
+_IS_ERROR, _IS_ERROR_SPACED = b'"isError":true', b'"isError": true'
 """Within strings of JSON a quote is escaped, so these bytes are a member wherever they stand."""
 
 
@@ -159,7 +159,8 @@ def ending_of_answer(answer: Answer) -> Ending:
 
 def is_good(answer: Answer) -> bool:
     """Say whether an answer is final and no error of the tool."""
-    return answer.input_required is None and not any(mark in answer.result for mark in _IS_ERROR)
+    result = answer.result
+    return answer.input_required is None and not (_IS_ERROR in result or _IS_ERROR_SPACED in result)
 
 
 def ending_of_error(error: BaseException, *, was_sent: bool) -> Ending:
