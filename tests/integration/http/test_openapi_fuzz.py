@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from agenthub.adapters.inbound.http.app import build_app
 from tests.integration.http.world import SERVERS, TOKEN, Served, bearer, served
+from tests.support.receiver import Receiver, receiving
 
 CHECKS = [
     not_a_server_error,
@@ -67,8 +68,8 @@ class Background:
             self._ready.set()
 
     async def _serve(self) -> None:
-        async with served(self._folder) as hub:
-            self.known = await furnish(hub)
+        async with receiving() as receiver, served(self._folder) as hub:
+            self.known = {**await furnish(hub), **await aim(hub, receiver)}
             self._loop = asyncio.get_running_loop()
             self._over = asyncio.Event()
             self.url = hub.url
@@ -93,6 +94,15 @@ async def furnish(hub: Served) -> dict[str, str]:
         "tool": "add_numbers",
         "name": "greet",
     }
+
+
+async def aim(hub: Served, receiver: Receiver) -> dict[str, str]:
+    """Make targets of notifications: one to use, one to be changed."""
+    made: dict[str, str] = {}
+    for name in ("demo", "clay"):
+        body = {"name": name, "kind": "webhook", "address": receiver.url}
+        made[f"{name}-target"] = (await hub.http.post("/api/notifications", json=body)).json()["id"]
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,8 @@ def existing(hub: Background, case: schemathesis.Case) -> dict[str, str]:
     if case.method == "POST" and case.path.endswith("/instances"):
         one = "bare"
     place = {**hub.known, "id": hub.known["key" if "/keys/" in case.path else one]}
+    if "/notifications/" in case.path:
+        place["id"] = hub.known[f"{one}-target"]
     place["instance"] = hub.known[one]  # a server's own address
     return {name: place[name] for name in case.path_parameters if name in place}
 

@@ -1,7 +1,7 @@
 """/api/notifications: who is told of events by webhook, mail or chat."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field, StrictBool
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictBool
 from agenthub.adapters.inbound.http.dependencies import Admin, HubDep, Reader
 from agenthub.adapters.inbound.http.openapi import problems
 from agenthub.adapters.inbound.http.pagination import Page, PagingDep
-from agenthub.adapters.inbound.http.transports import Body
+from agenthub.adapters.inbound.http.transports import Body, Url
 from agenthub.domain.entities.notices.target import (
     DEFAULT_EVENTS,
     EVENTS,
@@ -24,45 +24,64 @@ router = APIRouter(prefix="/api/notifications", tags=["notifications"])
 NO_TARGET = "There is no such notification target."
 TAKEN = "The name is taken."
 TargetPath = Annotated[str, Path(description="The target's id or name.", max_length=128)]
-Name = Annotated[str, Field(max_length=256, description="1 to 64 printable characters.")]
+Name = Annotated[
+    str,
+    Field(
+        max_length=256,
+        description="1 to 64 printable characters.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9 _-]{0,63}$"},
+    ),
+]
 Address = Annotated[
     str,
     Field(
         max_length=8_192,
-        description="A webhook's http or https URL; or an address as Apprise reads it, such as "
-        "`mailto://user:password@example.com` or `slack://token/token/token`.",
+        description="As Apprise reads it, such as `mailto://user:password@example.com` or "
+        "`slack://token/token/token`.",
+        json_schema_extra={"pattern": "^(mailtos?|gotifys?|slack|tgram)://[A-Za-z0-9]+/[A-Za-z]+$"},
     ),
 ]
 Secret = Annotated[
     str,
     Field(
         max_length=256,
-        description="Of a webhook only: `whsec_` and 24 to 64 bytes in base64. It is drawn if "
-        "there is none.",
+        description="`whsec_` and 24 to 64 bytes in base64.",
+        json_schema_extra={"pattern": "^whsec_[A-Za-z0-9+/]{32}$"},
     ),
 ]
-Events = Annotated[
-    list[Annotated[str, Field(max_length=64)]],
-    Field(max_length=16, description=f"Of {', '.join(EVENTS)}."),
-]
+Event = Annotated[str, Field(max_length=64, json_schema_extra={"enum": list(EVENTS)})]
+Events = Annotated[list[Event], Field(min_length=1, max_length=16)]
 
 
-class TargetIn(Body):
-    """Whom to notify, and of what."""
-
+class _TargetIn(Body):
     name: Name
-    kind: TargetKind
-    address: Address
-    secret: Secret = ""
     events: Events = Field(default_factory=lambda: list(DEFAULT_EVENTS))
     enabled: StrictBool = True
+
+
+class WebhookIn(_TargetIn):
+    """A webhook to notify. It is given a secret if it has none."""
+
+    kind: Literal["webhook"]
+    address: Url
+    secret: Secret | None = None
+
+
+class AppriseIn(_TargetIn):
+    """A mailbox, chat or phone to notify."""
+
+    kind: Literal["apprise"]
+    address: Address
+
+
+TargetIn = Annotated[WebhookIn | AppriseIn, Field(discriminator="kind")]
 
 
 class TargetPatchIn(Body):
     """What is to change of a target; what is missing or null stays as it is."""
 
     name: Name | None = None
-    address: Address | None = None
+    address: Annotated[str, Field(max_length=8_192)] | None = None
     secret: Secret | None = None
     events: Events | None = None
     enabled: StrictBool | None = None
@@ -100,9 +119,9 @@ async def make_target(
     """Have a webhook, mailbox or chat told of events from now on."""
     draft = TargetDraft(
         name=body.name,
-        kind=body.kind,
+        kind=TargetKind(body.kind),
         address=body.address,
-        secret=body.secret,
+        secret=(body.secret or "") if isinstance(body, WebhookIn) else "",
         events=tuple(body.events),
         enabled=body.enabled,
     )
