@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from json.encoder import encode_basestring_ascii
 
 from agenthub.domain.entities.cost import (
     Entry,
@@ -16,7 +17,8 @@ from agenthub.domain.ids import EntryId, WorkspaceId
 
 _BEGIN = "b"
 _END = "e"
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_quoted = encode_basestring_ascii
+"""Of all that JSONEncoder does, a flat list of texts needs only this; it takes half the time."""
 
 
 @dataclass(slots=True)
@@ -80,35 +82,19 @@ def kept_party(party: Party) -> Party:
 
 def begin_record(begun: OpenEntry) -> bytes:
     party = begun.party
-    fields = (
-        _BEGIN,
-        begun.id,
-        begun.boot,
-        begun.workspace,
-        begun.at.isoformat(),
-        begun.purpose,
-        party.subject,
-        party.group,
-        party.endpoint_id,
-        party.server,
-        party.tool,
-        party.model,
-        begun.bytes_in,
-    )
-    return _encode(fields).encode()
+    return (
+        f'["{_BEGIN}","{begun.id}","{begun.boot}",{_quoted(begun.workspace)},'
+        f'"{begun.at.isoformat()}",{_quoted(begun.purpose)},{_quoted(party.subject)},'
+        f"{_quoted(party.group)},{_quoted(party.endpoint_id)},{_quoted(party.server)},"
+        f"{_quoted(party.tool)},{_quoted(party.model)},{begun.bytes_in}]"
+    ).encode()
 
 
 def end_record(ending: Ending) -> bytes:
-    fields = (
-        _END,
-        ending.id,
-        ending.status,
-        ending.error_code,
-        ending.instance,
-        ending.bytes_out,
-        ending.duration_us,
-    )
-    return _encode(fields).encode()
+    return (
+        f'["{_END}","{ending.id}",{_quoted(ending.status)},{_quoted(ending.error_code)},'
+        f"{_quoted(ending.instance)},{ending.bytes_out},{ending.duration_us}]"
+    ).encode()
 
 
 def read(record: bytes) -> OpenEntry | Ending:
