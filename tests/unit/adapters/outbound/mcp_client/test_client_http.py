@@ -71,6 +71,9 @@ async def test_both_eras_of_a_server_are_kept_and_chosen(
     with http_server(tmp_path, era) as upstream:
         server = endpoint_at(upstream.url)
         await add(hub, server)
+        known = hub.client.catalogs(server.id)
+        assert known[Era.LEGACY] is known[Era.MODERN]
+        assert known[Era.LEGACY].of(ItemKind.TOOLS)
         assert hub.client.state(server.id).eras == (eras[Era.MODERN],)
         for asked, spoken in eras.items():
             assert await echo(hub, server, asked) is spoken
