@@ -24,6 +24,9 @@ from tests.fakes.telemetry import FakeTelemetry
 
 
 class AllWell(InstanceWatch):
+    def is_equal(self, instance_id: InstanceId) -> bool:
+        return True
+
     def is_usable(self, instance_id: InstanceId) -> bool:
         return True
 

@@ -105,6 +105,7 @@ class CallAccounts:
             except HubError as error:
                 self._stats.count(party.server, charge.purpose.value, error.code, 0.0)
                 raise
+            self._ledger.count(party)
         return Account(charge.principal, charge.purpose, party, now, record)
 
     def refuse(self, charge: Charge, error: HubError) -> None:

@@ -17,6 +17,10 @@ class InstanceWatch(ABC):
     """Who else knows of instances: whether their tools agree, how their health is."""
 
     @abstractmethod
+    def is_equal(self, instance_id: InstanceId) -> bool:
+        """Say whether an instance offers the tools that its server offers; else it gets no call."""
+
+    @abstractmethod
     def is_usable(self, instance_id: InstanceId) -> bool:
         """Say whether an instance may be chosen where there are others."""
 

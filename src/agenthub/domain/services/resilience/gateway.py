@@ -141,6 +141,7 @@ class Gateway(McpListener):
             instances,
             self._policies.of(endpoint_id),
             chance=self._chance.share,
+            is_equal=self._watch.is_equal,
             is_usable=self._watch.is_usable,
             news=self._on_breaker,
             now=self._clock.monotonic(),

@@ -18,7 +18,7 @@ MAX_STICKY = 10_000
 
 
 class ServerGuard:
-    """`is_usable` says whether an instance may be chosen beside others, for reasons of others."""
+    """`is_equal` and `is_usable` are what others know of instances (see `InstanceWatch`)."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class ServerGuard:
         policy: GatewayPolicy,
         *,
         chance: Callable[[], float],
+        is_equal: Callable[[InstanceId], bool],
         is_usable: Callable[[InstanceId], bool],
         news: News,
         now: float,
@@ -36,6 +37,7 @@ class ServerGuard:
         self.retries = RetryBudget(policy.retry)
         self._policy = policy
         self._chance = chance
+        self._is_equal = is_equal
         self._is_usable = is_usable
         self._news = news
         self._balancer = self._new_balancer()
@@ -85,22 +87,17 @@ class ServerGuard:
     def choose(self, client: str | None, tried: set[InstanceId], now: float) -> list[InstanceGuard]:
         """Give the instances in the order in which a call should try them; best first.
 
-        Those already tried come only when there is no other. `client` keeps its instance while
-        that can be used (a legacy session lives there). Never empty.
+        Those already tried come last. `client` keeps its instance while that can be used (a
+        legacy session lives there). None that is being drained or offers other tools is given,
+        unless there is no other. Never empty.
         """
         if len(self._guards) == 1:
             return self.guards
-        fresh = [i for i in self._members.values() if i.id not in tried] or [
-            *self._members.values()
-        ]
-        candidates = [self._candidate(instance, now) for instance in fresh]
+        members = [i for i in self._members.values() if not i.draining and self._is_equal(i.id)]
+        candidates = [self._candidate(one, now) for one in members or self._members.values()]
         wanted = None if client is None else self._sticky.get(client)
-        order = self._balancer.order(candidates, wanted)
-        if not order:
-            order = [c.id for c in candidates if not self._members[c.id].draining] or [
-                c.id for c in candidates
-            ]
-        return [self._guards[instance_id] for instance_id in order]
+        order = self._balancer.order(candidates, wanted) or [c.id for c in candidates]
+        return [self._guards[instance_id] for instance_id in sorted(order, key=tried.__contains__)]
 
     def stick(self, client: str, instance_id: InstanceId) -> None:
         """Remember where this client's session is."""

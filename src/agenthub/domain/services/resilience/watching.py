@@ -14,6 +14,9 @@ class ServiceWatch(InstanceWatch):
         self._health = health
         self._keeper = keeper
 
+    def is_equal(self, instance_id: InstanceId) -> bool:
+        return self._keeper.agrees(instance_id)
+
     def is_usable(self, instance_id: InstanceId) -> bool:
         is_ill = self._health.state(instance_id) is HealthState.UNHEALTHY
         return not is_ill and self._keeper.usable(instance_id)

@@ -153,3 +153,13 @@ async def test_a_draining_instance_takes_no_new_calls() -> None:
         for _ in range(6):
             await made.call()
         assert other not in called(made)
+
+
+async def test_an_instance_with_other_tools_gets_no_call_whatever_happens_to_the_rest() -> None:
+    async with world({"servers": {SERVER: {"retry": {"max_retries": 3}}}}) as made:
+        odd, *others = [await made.add_instance(first(made), name) for name in "bcd"]
+        made.watch.odd.add(odd)
+        made.watch.ill |= {InstanceId(first(made).id), *others}
+        for _ in range(20):
+            await made.call()
+        assert odd not in called(made)

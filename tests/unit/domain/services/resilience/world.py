@@ -68,7 +68,11 @@ class Agent(Caller):
 class FakeWatch(InstanceWatch):
     def __init__(self) -> None:
         self.ill: set[InstanceId] = set()
+        self.odd: set[InstanceId] = set()
         self.answered: list[InstanceId] = []
+
+    def is_equal(self, instance_id: InstanceId) -> bool:
+        return instance_id not in self.odd
 
     def is_usable(self, instance_id: InstanceId) -> bool:
         return instance_id not in self.ill
