@@ -241,3 +241,22 @@ async def test_prompts_are_counted_as_the_provider_counts_them_and_never_lower(
 async def test_a_picture_is_never_fetched_to_count_it(llm: LiteLlm) -> None:
     picture = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest"}}
     assert await llm.count(request(messages=[{"role": "user", "content": [picture]}])) > 0
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-5", "openai/fake-plain"])
+async def test_the_hub_never_fetches_what_a_message_points_to(
+    http: AiohttpClient, model: str
+) -> None:
+    knocked = asyncio.Event()
+
+    async def knock(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocked.set()
+        writer.close()
+
+    secret = await asyncio.start_server(knock, "127.0.0.1", 0)
+    port = secret.sockets[0].getsockname()[1]
+    picture = {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{port}/secret.png"}}
+    messages = [{"role": "user", "content": [picture]}]
+    async with secret, made(http, "http://127.0.0.1:1/v1", model) as llm:
+        await fault_of(llm, ModelRequest(messages=messages, model=model, max_tokens=5))
+    assert not knocked.is_set()
