@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agenthub.adapters.inbound.cli.app import run
 from agenthub.adapters.inbound.cli.local import Local, ServeOptions
+from agenthub.adapters.outbound.clock.system import SystemClock
 from agenthub.config import data_folder
 from agenthub.config.settings import load_settings
 
@@ -18,6 +19,7 @@ def main() -> None:
         address=lambda folder: data_folder.read_address(_folder(folder)),
         owner_token=_owner_token,
         version=version("agenthub"),
+        now=SystemClock().now,
     )
     sys.exit(run(local))
 

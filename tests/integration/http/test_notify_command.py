@@ -6,6 +6,7 @@ import pytest
 
 from agenthub.adapters.inbound.cli.app import run
 from agenthub.adapters.inbound.cli.local import Local, ServeOptions
+from agenthub.adapters.outbound.clock.system import SystemClock
 from tests.integration.http.world import TOKEN, Served
 from tests.support.receiver import receiving
 
@@ -17,6 +18,7 @@ def _no_serve(options: ServeOptions) -> int:
 async def notify(hub: Served, *words: str) -> int:
     local = Local(
         version="0",
+        now=SystemClock().now,
         serve=_no_serve,
         owner_token=lambda folder: TOKEN,
         address=lambda folder: f"http://127.0.0.1:{hub.port}",

@@ -19,6 +19,7 @@ from agenthub.adapters.inbound.cli.commands import (
     notify,
     policies,
     servers,
+    top,
 )
 from agenthub.adapters.inbound.cli.local import Local, ServeOptions
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, exit_code_of, say
@@ -62,6 +63,7 @@ def _build(local: Local) -> typer.Typer:
     _add_local(app, local)
     servers.add_to(app)
     calls.add_to(app)
+    top.add_to(app)
     costs.add_to(app)
     models.add_to(app)
     app.add_typer(definitions.build(), name="definitions")
@@ -95,7 +97,7 @@ def _root(local: Local) -> Callable[..., None]:
     ) -> None:
         """Common options."""
         _ = version
-        context.obj = Session(lambda: _connect(local, url, token, data_dir), data_dir)
+        context.obj = Session(lambda: _connect(local, url, token, data_dir), data_dir, local.now)
 
     return root
 

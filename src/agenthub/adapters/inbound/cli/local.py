@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 
@@ -19,10 +20,11 @@ class ServeOptions:
 class Local:
     """`address` and `owner_token` look into the data folder (None: the default one).
 
-    `owner_token` raises FileNotFoundError before the first start.
+    `owner_token` raises FileNotFoundError before the first start. `now` is in UTC.
     """
 
     serve: Callable[[ServeOptions], int]
     address: Callable[[Path | None], str]
     owner_token: Callable[[Path | None], str]
     version: str
+    now: Callable[[], datetime]

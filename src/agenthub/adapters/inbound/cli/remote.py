@@ -40,6 +40,14 @@ class Remote:
     def get(self, path: str, **query: Any) -> Any:
         return self._send("GET", path, query=query)
 
+    def text(self, path: str) -> str:
+        """Read what is no JSON."""
+        return self._answer("GET", path).text
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Give up on answers that take longer from now on."""
+        self._client.timeout = httpx2.Timeout(seconds)
+
     def post(self, path: str, body: Any = None, **query: Any) -> Any:
         return self._send("POST", path, body=body, query=query)
 
@@ -95,6 +103,12 @@ class Remote:
     def _send(
         self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None
     ) -> Any:
+        answer = self._answer(method, path, body=body, query=query)
+        return answer.json() if answer.content else None
+
+    def _answer(
+        self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None
+    ) -> httpx2.Response:
         params = {k: v for k, v in (query or {}).items() if v is not None}
         try:
             answer = self._client.request(method, path, json=body, params=params)
@@ -102,7 +116,7 @@ class Remote:
             raise self._unreachable(error) from error
         if answer.status_code >= 400:
             raise _refusal(answer)
-        return answer.json() if answer.content else None
+        return answer
 
     def _unreachable(self, error: Exception) -> Failure:
         if isinstance(error, httpx2.TimeoutException):

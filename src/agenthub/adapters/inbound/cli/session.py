@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -15,6 +16,7 @@ class Session:
 
     connect: Callable[[], Remote]
     data_dir: Path | None
+    now: Callable[[], datetime]
 
 
 def remote_of(context: typer.Context) -> Remote:
