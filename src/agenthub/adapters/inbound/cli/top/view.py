@@ -13,6 +13,9 @@ from agenthub.adapters.inbound.cli.top.reading import NANO, Spend
 
 WIDE = 100
 EVENTS_SHOWN = 5
+SHORTEST_NAME = 6
+_NUMBERS = ("BUSY", "CALL/S", "ERR/S", "P50", "P95", "TODAY")
+_HEADS = ("STATUS", "HEALTH", "BREAKER", *_NUMBERS)
 _FRAME_LINES = 5
 """Lines that are neither servers nor events: address, month, gaps and heads."""
 
@@ -41,7 +44,7 @@ def render(
     shown = events[:EVENTS_SHOWN]
     room = lines - _FRAME_LINES - len(shown) - 2 if lines else len(frame.rows)
     rows = frame.rows[: max(1, room)]
-    parts += [_summary(frame), Text(), _table(rows, is_wide=columns >= WIDE)]
+    parts += [_summary(frame), Text(), _table(rows, columns)]
     if len(rows) < len(frame.rows):
         parts.append(Text(f"... and {len(frame.rows) - len(rows)} more", style="dim"))
     if not frame.rows:
@@ -122,16 +125,23 @@ def _month(spend: Spend) -> Text:
     return Text(f"{text} ({share:.0f} %){stop}", style=style)
 
 
-def _table(rows: list[Row], *, is_wide: bool) -> Table:
+def _table(rows: list[Row], columns: int) -> Table:
+    """Draw the servers; where it is narrow, their names give way."""
+    is_wide = columns >= WIDE
+    heads = [head for head in _HEADS if is_wide or head != "HEALTH"]
+    cells = [[*_states(row, is_wide=is_wide), *_numbers(row)] for row in rows]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("SERVER", no_wrap=True, overflow="ellipsis", min_width=8)
-    words = ("STATUS", "HEALTH", "BREAKER") if is_wide else ("STATUS", "BREAKER")
-    for name in words:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("BUSY", "CALL/S", "ERR/S", "P50", "P95", "TODAY"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(Text(clean(row.name)), *_states(row, is_wide=is_wide), *_numbers(row))
+    table.add_column("SERVER", no_wrap=True)
+    room = columns
+    for place, head in enumerate(heads):
+        width = max([len(head), *(len(line[place]) for line in cells)])
+        room -= width + 1
+        justify = "right" if head in _NUMBERS else "left"
+        table.add_column(head, justify=justify, no_wrap=True, min_width=width)
+    for row, line in zip(rows, cells, strict=True):
+        name = Text(clean(row.name))
+        name.truncate(max(room - 1, SHORTEST_NAME), overflow="ellipsis")
+        table.add_row(name, *line)
     return table
 
 
