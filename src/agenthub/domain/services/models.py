@@ -220,7 +220,8 @@ class ModelService:
             call.entry,
             status=status,
             error_code=call.error_code,
-            bytes_out=sum(len(part.encode()) for part in call.heard),
+            # Providers cut characters in half, and half of one has no UTF-8 of its own.
+            bytes_out=sum(len(part.encode(errors="surrogatepass")) for part in call.heard),
             duration_us=max(0, int((self._clock.monotonic() - call.begun_s) * 1_000_000)),
             model_served=last.model or "",
             tokens=tokens,
@@ -237,7 +238,8 @@ class ModelService:
         said = "".join(call.heard)
         try:
             completion = await self._llm.count_text(call.request.model, said) if said else 0
-        except HubError:
+        except Exception as error:  # noqa: BLE001  whatever it is, the call is to be settled
+            _logger.warning("an answer cannot be counted: %s", type(error).__name__)
             completion = call.request.max_tokens
         tokens = Tokens(prompt=call.prompt, completion=completion)
         return tokens, EntryStatus.ESTIMATED if status is EntryStatus.OK else status

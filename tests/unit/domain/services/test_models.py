@@ -244,3 +244,23 @@ async def test_offers_begin_with_the_hubs_own_model() -> None:
         assert offers[0].input_nano_usd == 1_000_000 * INPUT_NANO
         assert [one.name for one in await service.offers(OWNER, "PRI ced", 10)] == ["priced"]
         assert len(await service.offers(OWNER, "", 1)) == 1
+
+
+async def test_half_a_character_is_settled_like_any_other() -> None:
+    house = House(FakeLlm([ModelChunk(text="\ud83d"), ModelChunk(text="\ude00"), END]))
+    async with house.living() as service:
+        *_, last = await ask(service)
+    assert last.cost_nano_usd == COST
+    assert (house.entry.status, house.entry.cost_nano_usd) == (EntryStatus.OK, COST)
+
+
+async def test_what_cannot_be_counted_costs_what_was_set_aside() -> None:
+    class Uncountable(FakeLlm):
+        async def count_text(self, model: str, text: str) -> int:
+            raise ValueError("odd text")
+
+    house = House(Uncountable([*SAID, ModelChunk(finish_reason="stop")]))
+    async with house.living() as service:
+        await ask(service)
+    assert house.entry.status is EntryStatus.ESTIMATED
+    assert house.entry.cost_nano_usd == PROMPT * INPUT_NANO + 50 * OUTPUT_NANO
