@@ -300,8 +300,12 @@ class LedgerService:
             return False
         # A call that finds no room from here on is in a later segment, which is read next time.
         self._is_behind = False
-        if not await self._store_records(self._journal.replay()):
-            self._is_behind = True
+        is_stored = False
+        try:
+            is_stored = await self._store_records(self._journal.replay())
+        finally:
+            # Whoever is cancelled here has not stored all; its segments must not be dropped.
+            self._is_behind = self._is_behind or not is_stored
         return not self._is_behind
 
     async def _store_records(self, records: Iterable[bytes]) -> bool:
@@ -346,9 +350,11 @@ class LedgerService:
 
     async def prune(self) -> None:
         """Drop entries that are kept no longer; their sums stay. A failure is logged."""
-        # What is replayed must not be older than what is kept: it would be counted twice.
-        if self._appended:
-            self._rotate()
+        # What the journal still holds is replayed after a crash, and would be counted twice.
+        if self._appended and self._rotate() is None:
+            return
+        if not await self._flush():
+            return
         try:
             async with self._uow.begin(OWNER) as tx:
                 await tx.ledger.prune(before=self._clock.now() - self._keep)

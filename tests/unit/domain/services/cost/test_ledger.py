@@ -1,5 +1,6 @@
 """Every call is in the ledger once, whatever dies in between."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,14 +24,19 @@ from tests.support.waiting import eventually
 
 
 class Unwilling(FakeUnitOfWork):
-    """`fault` is raised where a transaction would begin."""
+    """`fault` is raised where a transaction would begin; behind `room` entries none ever does."""
 
     fault: Exception | None = None
+    room: int | None = None
     asked = 0
+    held = 0
 
     @asynccontextmanager
     async def begin(self, principal: Principal) -> AsyncGenerator[Transaction]:
         self.asked += 1
+        if self.room is not None and len(self.rows[OWNER.workspace].cost.entries) >= self.room:
+            self.held += 1
+            await asyncio.Event().wait()
         if self.fault is not None:
             raise self.fault
         async with super().begin(principal) as tx:
@@ -366,4 +372,46 @@ async def test_a_pruned_call_is_not_replayed_and_counted_again(house: House) -> 
         house.crash()
     async with house.living():
         assert house.entries == []
+        assert len(house.uow.rows[OWNER.workspace].cost.counted) == 1
+
+
+async def test_a_stop_while_the_journal_is_read_back_loses_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 0.05)
+    async with house.living() as service:
+        house.uow.fault = DOWN
+        ids = {call(service) for _ in range(25)}
+        await service.flush()
+        house.uow.fault, house.uow.room = None, 10
+        await eventually(lambda: house.uow.held)
+    house.uow.room = None
+    async with house.living():
+        assert {one.id for one in house.entries} == ids
+
+
+async def test_an_idle_hub_prunes_nothing_that_its_journal_still_holds(house: House) -> None:
+    async with house.living() as service:
+        call(service)
+        await service.flush()
+        house.clock.advance(timedelta(days=91).total_seconds())
+        await service.prune()
+        house.crash()
+    async with house.living():
+        assert house.entries == []
+        assert len(house.uow.rows[OWNER.workspace].cost.counted) == 1
+
+
+async def test_nothing_is_pruned_before_the_journal_of_a_dead_hub_is_stored(house: House) -> None:
+    async with house.living() as first:
+        call(first)
+        await first.flush()
+        house.crash()
+    house.uow.fault = DOWN
+    house.clock.advance(timedelta(days=91).total_seconds())
+    async with house.living() as service:
+        house.uow.fault = None
+        await service.prune()
+        await service.flush()
         assert len(house.uow.rows[OWNER.workspace].cost.counted) == 1
