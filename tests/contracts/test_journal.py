@@ -1,13 +1,16 @@
 """What a journal keeps, in memory and on the disk, and what a killed process leaves in it."""
 
 import asyncio
+import errno
 import os
 import random
 import stat
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -139,6 +142,65 @@ async def test_half_a_record_of_a_full_disk_is_taken_back(
     assert refused.value.code == "journal_unavailable"
     async with FileJournal(folder=tmp_path) as journal:
         assert list(journal.replay()) == [b"first", b"third"]
+
+
+async def test_half_a_new_segment_leaves_the_present_one_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    async with FileJournal(folder=tmp_path, sync=True) as journal:
+        journal.append(b"first")
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(UnavailableError):
+            journal.rotate()
+        monkeypatch.undo()
+        journal.append(b"second")
+        journal.rotate()
+        assert list(journal.replay()) == [b"first", b"second"]
+
+
+async def test_a_segment_that_cannot_be_removed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read_only(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    async with FileJournal(folder=tmp_path) as journal:
+        journal.append(b"first")
+        monkeypatch.setattr(Path, "unlink", read_only)
+        journal.drop(journal.rotate())
+        assert list(journal.replay()) == [b"first"]
+    assert "read-only" in caplog.text
+
+
+async def test_a_segment_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "usage-000001.journal").mkdir()
+    async with FileJournal(folder=tmp_path) as journal:
+        assert list(journal.replay()) == []
+        journal.drop(journal.rotate())
+    assert (tmp_path / "usage-000001.journal.unreadable").is_dir()
+    assert "cannot be read" in caplog.text
+
+
+async def test_a_segment_is_read_in_little_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with (folder / "usage-000001.journal").open("wb") as file:
+        file.truncate(256 * 1024 * 1024)  # zeros, as a power cut leaves them
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n%08x last\n" % crc32(b"last"))
+    async with FileJournal(folder=folder) as journal:
+        tracemalloc.start()
+        try:
+            assert list(journal.replay()) == [b"last"]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 64 * 1024 * 1024
 
 
 async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

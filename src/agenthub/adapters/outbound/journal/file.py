@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from zlib import crc32
 
 from agenthub.domain.exceptions import UnavailableError
@@ -14,6 +14,8 @@ from agenthub.domain.ports.outbound.journal import Journal
 _NAME = re.compile(r"usage-(\d{6,})\.journal")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _MARK_LENGTH = 9
+_LONGEST_LINE = 4 * 1024 * 1024
+"""What damage has run together is read in pieces of so many bytes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class FileJournal(Journal):
     def drop(self, segment: int) -> None:
         for number in self._segments():
             if number <= segment and number != self._segment:
-                self._path(number).unlink(missing_ok=True)
+                _remove(self._path(number))
 
     def replay(self) -> Iterator[bytes]:
         for number in self._segments():
@@ -78,12 +80,17 @@ class FileJournal(Journal):
         number = self._segment + 1
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self._path(number), _NEW_FILE, 0o600)
+            file = os.open(self._path(number), _NEW_FILE, 0o600)
+        except OSError as error:
+            raise _unavailable(error) from error
+        try:
             if self._sync:
                 _sync_folder(self._folder)
         except OSError as error:
+            os.close(file)
+            _remove(self._path(number))
             raise _unavailable(error) from error
-        self._segment, self._size = number, 0
+        self._file, self._segment, self._size = file, number, 0
 
     def _undo(self) -> None:
         """Cut off half a record, so that the next one begins a line."""
@@ -105,17 +112,37 @@ class FileJournal(Journal):
 
 def _records(path: Path) -> Iterator[bytes]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            yield from _sound(file, path.name)
     except OSError as error:
         _logger.error("the journal %s cannot be read: %s", path.name, error.strerror)
-        return
-    # Behind the last line break stands nothing, or a record that its writer did not finish.
-    for number, line in enumerate(lines[:-1], start=1):
-        record = line[_MARK_LENGTH:]
-        if line[:_MARK_LENGTH] == b"%08x " % crc32(record):
+        _set_aside(path)
+
+
+def _sound(file: BinaryIO, name: str) -> Iterator[bytes]:
+    for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+        record = line[_MARK_LENGTH:-1]
+        if line.endswith(b"\n") and line[:_MARK_LENGTH] == b"%08x " % crc32(record):
             yield record
-        elif number < len(lines) - 1:
-            _logger.error("line %d of the journal %s is damaged: left out", number, path.name)
+        elif line.endswith(b"\n") or len(line) == _LONGEST_LINE:
+            _logger.error("line %d of the journal %s is damaged: left out", number, name)
+        # Else it is the last one, which its writer did not finish.
+
+
+def _set_aside(path: Path) -> None:
+    """Keep for a person what would be dropped with the segments that could be read."""
+    try:
+        path.rename(path.with_name(f"{path.name}.unreadable"))
+    except OSError as error:
+        _logger.error("the journal %s cannot be set aside: %s", path.name, error.strerror)
+
+
+def _remove(path: Path) -> None:
+    """What stays is read again by the next process, and changes nothing."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _logger.error("the journal %s cannot be removed: %s", path.name, error.strerror)
 
 
 def _sync_folder(folder: Path) -> None:
