@@ -7,7 +7,6 @@ from typing import Any
 
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
-from agenthub.domain.entities.catalog.naming import expose_name
 from agenthub.domain.entities.cost import Purpose
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import Scope
@@ -136,10 +135,9 @@ class CallService:
 
     async def _carried(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
         """Have the errand done by its target, or by what stands in for it."""
-        policy = self._policies.of(
-            target.endpoint_id, target.key if errand.deed is Deed.CALL_TOOL else None
-        )
-        fallback = policy.fallback
+        fallback: FallbackPolicy | None = None
+        if errand.deed is Deed.CALL_TOOL:  # a tool answers no other request
+            fallback = self._policies.of(target.endpoint_id, target.key).fallback
         if fallback is None:
             return await self._through(view, errand, caller, target)
         try:
@@ -170,7 +168,7 @@ class CallService:
         try:
             answer = await self._rounds(passage, errand, caller)
         except BaseException as error:
-            ending = ending_of_error(error, was_sent=passage.instance is not None)
+            ending = ending_of_error(error, is_sent=passage.is_sent, is_unsure=passage.is_unsure)
             await self._accounts.close(account, ending, passage.instance or "")
             raise
         await self._accounts.close(account, ending_of_answer(answer), passage.instance or "")
@@ -204,7 +202,10 @@ class CallService:
         caller: Caller,
         failed: tuple[Target, FallbackPolicy, HubError],
     ) -> Outcome | None:
-        """Give the fallback's answer, None where there is none, or it fails as well."""
+        """Give the fallback's answer, None where there is none, or it fails as well.
+
+        One that asks is none: the agent's next round goes to the first server again.
+        """
         target, fallback, error = failed
         facts: dict[str, Any] = {
             "instead_of": {"server": target.server, "tool": target.key},
@@ -229,14 +230,19 @@ class CallService:
             outcome = await self._through(view, without_round(errand), caller, other)
         except (HubError, RpcError):
             return None
+        if outcome.answer.input_required is not None:
+            return None
         facts |= {"source": "tool", "server": other.server, "tool": other.key}
         words = f"This is the answer of {other.server}/{other.key} instead: {error.message}"
         return Outcome(marked(outcome.answer, facts, words), other)
 
     def _stand_in(self, view: View, era: Era, server: str, tool: str) -> Target | None:
-        """Find another server's tool, if the caller may use it by itself as well."""
-        whole = self._catalog.view_all(view.principal)
-        return self._catalog.find(whole, era, ItemKind.TOOLS, expose_name(server, tool))
+        """Find another server's tool, if the caller may use it by itself as well.
+
+        Raises NotFoundError, QuarantinedError.
+        """
+        whole = self._catalog.view_server(view.principal, server)
+        return self._catalog.find(whole, era, ItemKind.TOOLS, tool)
 
 
 def _unknown(errand: Errand) -> NotFoundError:

@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -163,6 +163,10 @@ class LedgerService:
     def count(self, party: Party) -> None:
         """Count a call of today that another part keeps in the ledger, as one with a price."""
         self._counts.count(party, self._clock.now())
+
+    def take_back(self, party: Party, at: datetime) -> None:
+        """Forget one that was counted at that time, for it was refused."""
+        self._counts.take_back(party, at)
 
     async def flush(self) -> None:
         """Store all that has ended by now. What the database does not take is tried again."""

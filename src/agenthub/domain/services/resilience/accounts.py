@@ -100,12 +100,14 @@ class CallAccounts:
                 bytes_in=charge.bytes_in,
                 reserved_nano_usd=price_nano_usd,
             )
+            # Counted first: of calls at the same time, each is to see the others.
+            self._ledger.count(party)
             try:
                 await self._budgets.reserve(charge.principal, record)
             except HubError as error:
+                self._ledger.take_back(party, record.at)
                 self._stats.count(party.server, charge.purpose.value, error.code, 0.0)
                 raise
-            self._ledger.count(party)
         return Account(charge.principal, charge.purpose, party, now, record)
 
     def refuse(self, charge: Charge, error: HubError) -> None:
@@ -164,18 +166,16 @@ def is_good(answer: Answer) -> bool:
     return answer.input_required is None and not (_IS_ERROR in result or _IS_ERROR_SPACED in result)
 
 
-def ending_of_error(error: BaseException, *, was_sent: bool) -> Ending:
+def ending_of_error(error: BaseException, *, is_sent: bool, is_unsure: bool) -> Ending:
     """Judge a failure. Where nobody knows whether the server did its work, it is charged."""
     match error:
-        case OverLimitError() | HeldBackError():
+        case OverLimitError() | HeldBackError() if not is_sent:
             return Ending(EntryStatus.REFUSED, error.code)
         case RpcError():
-            return Ending(EntryStatus.ERROR, "rpc_error")
-        case HubError(reached_server=False):
-            return Ending(EntryStatus.ERROR, error.code)
+            return Ending(EntryStatus.ERROR, "rpc_error", is_charged=is_unsure)
         case HubError():
-            return Ending(EntryStatus.ERROR, error.code, is_charged=was_sent)
+            return Ending(EntryStatus.ERROR, error.code, is_charged=is_unsure)
         case Exception():
-            return Ending(EntryStatus.ERROR, "internal", is_charged=was_sent)
+            return Ending(EntryStatus.ERROR, "internal", is_charged=is_unsure)
         case _:
-            return Ending(EntryStatus.ABORTED, "cancelled", is_charged=was_sent)
+            return Ending(EntryStatus.ABORTED, "cancelled", is_charged=is_unsure)

@@ -30,7 +30,7 @@ class InstanceWatch(ABC):
 
 
 class Attempt:
-    """Begins with a place taken; `end` gives everything back, once."""
+    """Begins with a place taken, and counted; `end` gives everything back, once."""
 
     __slots__ = (
         "_asked_s",
@@ -56,7 +56,6 @@ class Attempt:
         self._asked_s = 0.0
         self._asking_since: float | None = None
         self._is_over = False
-        guard.outstanding += 1
 
     def lend(self) -> None:
         """A person or an agent is asked: the server did its part, and waits as we do."""
@@ -87,6 +86,7 @@ class Attempt:
         else:
             self._resume(now)
         self.guard.outstanding -= 1
+        self.passage.note(error)
         wait_s = None if error is None else pause_of(error)
         if wait_s is not None:
             self.guard.pause(wait_s, now)

@@ -31,7 +31,10 @@ class Lever(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstanceGate:
-    """The guards of one instance as they are now. `outstanding` counts those that ask a person."""
+    """The guards of one instance as they are now.
+
+    `outstanding` counts those too that wait for a place or ask a person.
+    """
 
     instance: Instance
     breaker: Snapshot

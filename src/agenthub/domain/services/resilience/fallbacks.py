@@ -15,6 +15,8 @@ MAX_ANSWERS = 1_000
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_BYTES = 16 * 1024 * 1024
 
+_SLICER = json.JSONDecoder(parse_int=str, parse_float=str)
+_SPACES = frozenset(" \t\r\n")
 _MENDABLE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.UPSTREAM})
 _FULL = frozenset({"server_paused", "server_rate_limited"})
 """What a server wants, and not the hub: there its limits are meant."""
@@ -66,17 +68,52 @@ class LastAnswers:
 
 
 def marked(answer: Answer, facts: dict[str, Any], words: str) -> Answer:
-    """Have an answer say that it is a fallback: in `_meta` for programs, in text for models."""
-    result: Any = json.loads(answer.result)
-    if not isinstance(result, dict):
+    """Have an answer say that it is a fallback: in `_meta` for programs, in text for models.
+
+    All else stays as the server wrote it.
+    """
+    members = _members(answer.result.decode())
+    if members is None:
         return answer
-    said: dict[str, Any] = {**result}
-    meta: Any = said.get("_meta")
-    said["_meta"] = {**(meta if isinstance(meta, dict) else {}), MARK: facts}
-    content: Any = said.get("content")
-    if isinstance(content, list):
-        said["content"] = [*content, {"type": "text", "text": words}]
-    return replace(answer, result=json.dumps(said, ensure_ascii=False).encode())
+    meta = _members(members.get("_meta", "{}")) or {}
+    members["_meta"] = _object({**meta, MARK: json.dumps(facts)})
+    content = members.get("content", "").rstrip()
+    if content.startswith("["):
+        more = json.dumps({"type": "text", "text": words})
+        comma = "" if content[1:-1].isspace() or content == "[]" else ","
+        members["content"] = f"{content[:-1]}{comma}{more}]"
+    return replace(answer, result=_object(members).encode())
+
+
+def _members(text: str) -> dict[str, str] | None:
+    """Slice a JSON object into its members' own text; None where it is no object.
+
+    Nothing is decoded and written anew: numbers and broken surrogates would not survive.
+    """
+    at = _start(text, 0)
+    if not text.startswith("{", at):
+        return None
+    members: dict[str, str] = {}
+    at = _start(text, at + 1)
+    while not text.startswith("}", at):
+        name, at = _SLICER.raw_decode(text, at)
+        start = _start(text, _start(text, at) + 1)
+        _, at = _SLICER.raw_decode(text, start)
+        members[name] = text[start:at]
+        at = _start(text, at)
+        at = _start(text, at + text.startswith(",", at))
+    return members
+
+
+def _start(text: str, at: int) -> int:
+    """Give where the next token begins."""
+    while text[at : at + 1] in _SPACES:
+        at += 1
+    return at
+
+
+def _object(members: dict[str, str]) -> str:
+    return "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in members.items()) + "}"
 
 
 def _key(subject: str, target: Target, params: RawObject) -> bytes:

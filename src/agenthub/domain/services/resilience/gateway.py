@@ -107,9 +107,10 @@ class Gateway(McpListener):
         """
         server = self.server(passage.target.endpoint_id)
         server.retries.note_call(self._clock.monotonic())
+        error: BaseException | None = None
         while True:
-            attempt = await self._admitted(server, passage)
-            error: BaseException | None = None
+            attempt = await self._admitted_after(error, server, passage)
+            error = None
             try:
                 return await self._answered(attempt, method, params, meta, caller)
             except BaseException as raised:
@@ -122,7 +123,7 @@ class Gateway(McpListener):
             await self._pause(wait_s)
 
     def in_flight(self, instance_id: InstanceId) -> int:
-        """Say how many calls an instance has under way, those that wait for a person included."""
+        """Count the calls of an instance, those that wait for a place or a person included."""
         server = self._servers.get(self._owners.get(instance_id, instance_id))
         guard = None if server is None else server.guard(instance_id)
         return 0 if guard is None else guard.outstanding
@@ -167,6 +168,17 @@ class Gateway(McpListener):
     def on_resource_updated(self, endpoint: Endpoint, uri: str) -> None:
         """Nor do its resources."""
 
+    async def _admitted_after(
+        self, error: BaseException | None, server: ServerGuard, passage: Passage
+    ) -> Attempt:
+        """As `_admitted`; where a repetition is refused, what was sent before has failed."""
+        try:
+            return await self._admitted(server, passage)
+        except HubError as refusal:
+            if isinstance(error, HubError) and error.reached_server:
+                raise error from refusal
+            raise
+
     async def _admitted(self, server: ServerGuard, passage: Passage) -> Attempt:
         """Find an instance that takes the call now. Raises the refusal that ends first."""
         refusals: list[HubError] = []
@@ -191,12 +203,17 @@ class Gateway(McpListener):
         left_s = passage.deadline.left_s(now)
         if left_s <= 0:
             raise _late(passage)
-        await guard.slots.take(guard.server, left_s)
+        guard.outstanding += 1
         try:
-            now = self._clock.monotonic()
-            held = guard.begin(passage.tool, passage.policy.breaker, now)
-        except HubError:
-            guard.slots.leave()
+            await guard.slots.take(guard.server, left_s)
+            try:
+                now = self._clock.monotonic()
+                held = guard.begin(passage.tool, passage.policy.breaker, now)
+            except BaseException:
+                guard.slots.leave()
+                raise
+        except BaseException:
+            guard.outstanding -= 1
             raise
         return Attempt(guard, held, passage, self._clock, now)
 
@@ -225,14 +242,16 @@ class Gateway(McpListener):
         passage.tried.add(attempt.guard.id)
         tool = READ_ONLY if passage.tool is None else self._definition(passage)
         is_trusted = passage.tool is None or passage.policy.trusted
-        has_other = len(server.guards) > len(passage.tried)
+        now = self._clock.monotonic()
+        has_other = server.has_other(passage.tried, now)
         if attempt.held.is_probe and not has_other:
             return None
         if not may_repeat(error, tool=tool, policy=policy, trusted=is_trusted):
             return None
         floor_s = None if has_other else error.retry_after_s
+        if floor_s is not None and floor_s > policy.max_delay_s:
+            return None
         wait_s = delay_s(passage.retries + 1, policy, self._chance.share, floor_s)
-        now = self._clock.monotonic()
         if wait_s >= passage.deadline.left_s(now) or not server.retries.may_retry(now):
             return None
         passage.retries += 1
@@ -240,8 +259,8 @@ class Gateway(McpListener):
         return 0.0 if has_other and not error.reached_server else wait_s
 
     def _definition(self, passage: Passage) -> Mapping[str, Any] | None:
-        for era in Era:
-            for item in self._client.catalog(passage.target.endpoint_id, era).of(ItemKind.TOOLS):
+        for catalog in self._client.catalogs(passage.target.endpoint_id).values():
+            for item in catalog.of(ItemKind.TOOLS):
                 if item.key == passage.tool:
                     return item.definition
         return None

@@ -26,14 +26,18 @@ News = Callable[[InstanceId, str, list[Change]], None]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one attempt holds at one instance."""
+    """What one attempt holds at one instance.
+
+    `of_tool` is the permit of the tool and the very breaker that gave it, for after a reset
+    another one stands in its place.
+    """
 
     permit: Permit
-    tool_permit: Permit | None
+    of_tool: tuple[CircuitBreaker, Permit] | None
 
     @property
     def is_probe(self) -> bool:
-        return self.permit.probe or (self.tool_permit is not None and self.tool_permit.probe)
+        return self.permit.probe or (self.of_tool is not None and self.of_tool[1].probe)
 
 
 class InstanceGuard:
@@ -58,6 +62,7 @@ class InstanceGuard:
         self._chance = chance
         self._news = news
         self._breaker = CircuitBreaker(policy.breaker, chance=chance, now=now)
+        self._is_switched_off = False
         self._tools: OrderedDict[str, tuple[CircuitBreaker, BreakerPolicy]] = OrderedDict()
         self.use(policy, limit)
 
@@ -71,22 +76,19 @@ class InstanceGuard:
 
         Whoever waits as told gets past all that holds it back now, not only the first of it.
         """
-        if self.paused_until > now:
-            return OverLimitError(
-                f"The server {self.server!r} asked for a pause.",
-                code="server_paused",
-                retry_after_s=self.paused_until - now,
-            )
         shut = [
             (name, breaker.snapshot(now))
             for name, breaker in self._on_the_way(tool)
             if not breaker.would_admit(now)
         ]
+        paused_s = self.paused_until - now
         if not shut:
-            return None
+            return _paused(self.server, paused_s) if paused_s > 0 else None
         waits = [shot.retry_after_s for _, shot in shut if shot.retry_after_s is not None]
-        name, first = shut[0]
         longest_s = max(waits) if len(waits) == len(shut) else None
+        if longest_s is not None and paused_s >= longest_s:
+            return _paused(self.server, paused_s)
+        name, first = shut[0]
         return _held_back(self.server, name, first.state, longest_s)
 
     def begin(self, tool: str | None, policy: BreakerPolicy, now: float) -> Pass:
@@ -95,10 +97,11 @@ class InstanceGuard:
         if refusal is not None:
             raise refusal
         permit = self._acquire(self._breaker, "", now)
-        if tool is None:
+        if tool is None or self._is_switched_off:
             return Pass(permit, None)
         try:
-            return Pass(permit, self._acquire(self._tool(tool, policy, now), tool, now))
+            breaker = self._tool(tool, policy, now)
+            return Pass(permit, (breaker, self._acquire(breaker, tool, now)))
         except HubError:
             self._report(self._breaker, "", permit, Verdict.IGNORED, now, is_slow=False)
             raise
@@ -114,9 +117,9 @@ class InstanceGuard:
     ) -> None:
         """Report to the instance's breaker and to the tool's. Repeating is harmless."""
         self._report(self._breaker, "", held.permit, verdicts[0], now, is_slow=is_slow)
-        kept = None if tool is None else self._tools.get(tool)
-        if kept is not None:
-            self._report(kept[0], tool or "", held.tool_permit, verdicts[1], now, is_slow=is_slow)
+        if held.of_tool is not None:
+            breaker, permit = held.of_tool
+            self._report(breaker, tool or "", permit, verdicts[1], now, is_slow=is_slow)
 
     def pause(self, wait_s: float, now: float) -> None:
         """Leave the instance alone, as it asked; never longer than `LONGEST_PAUSE_S`."""
@@ -131,16 +134,20 @@ class InstanceGuard:
     def reset(self, now: float) -> None:
         """Close every breaker and forget the pause."""
         self.paused_until = 0.0
+        self._is_switched_off = False
         for tool, breaker in self._breakers():
             breaker.reset(now)
             self._tell(tool, breaker)
         self._tools.clear()
 
     def force_open(self, now: float) -> None:
+        self._is_switched_off = False
         self._breaker.force_open(now)
         self._tell("", self._breaker)
 
     def disable(self, now: float) -> None:
+        """Ask no breaker any more, that of no tool either."""
+        self._is_switched_off = True
         self._breaker.disable(now)
         self._tell("", self._breaker)
 
@@ -152,7 +159,7 @@ class InstanceGuard:
 
     def _on_the_way(self, tool: str | None) -> tuple[tuple[str, CircuitBreaker], ...]:
         """Give the breakers that a call of this tool has to pass."""
-        kept = None if tool is None else self._tools.get(tool)
+        kept = None if tool is None or self._is_switched_off else self._tools.get(tool)
         if tool is None or kept is None:
             return (("", self._breaker),)
         return (("", self._breaker), (tool, kept[0]))
@@ -186,20 +193,25 @@ class InstanceGuard:
         self,
         breaker: CircuitBreaker,
         tool: str,
-        permit: Permit | None,
+        permit: Permit,
         verdict: Verdict,
         now: float,
         *,
         is_slow: bool,
     ) -> None:
-        if permit is not None:
-            breaker.report(permit, verdict, now, is_slow=is_slow)
-            self._tell(tool, breaker)
+        breaker.report(permit, verdict, now, is_slow=is_slow)
+        self._tell(tool, breaker)
 
     def _tell(self, tool: str, breaker: CircuitBreaker) -> None:
         changes = breaker.take_changes()
         if changes:
             self._news(self.id, tool, changes)
+
+
+def _paused(server: str, wait_s: float) -> OverLimitError:
+    return OverLimitError(
+        f"The server {server!r} asked for a pause.", code="server_paused", retry_after_s=wait_s
+    )
 
 
 def _held_back(server: str, tool: str, state: State, retry_after_s: float | None) -> HeldBackError:

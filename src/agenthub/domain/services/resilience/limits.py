@@ -27,20 +27,29 @@ class RateLimits:
         tool_policy: GatewayPolicy,
         now: float,
     ) -> None:
-        """Take one token of each bucket that applies, or none. Raises OverLimitError."""
+        """Take one token of each bucket that applies, or none.
+
+        Raises OverLimitError; who waits as it says is past all of them.
+        """
         taken: list[TokenBucket] = []
+        empty: list[tuple[float, RateLimit, str]] = []
         for key, limit, words in self._applying(subject, tool, server_policy, tool_policy):
             bucket = self._bucket(key, limit, now)
             got = bucket.take(now)
             if isinstance(got, Wait):
-                for other in taken:
-                    other.give_back()
-                raise OverLimitError(
-                    f"{words} is limited to {limit.rate_per_s:g} calls a second.",
-                    code="rate_limited",
-                    retry_after_s=got.retry_after_s,
-                )
-            taken.append(bucket)
+                empty.append((got.retry_after_s, limit, words))
+            else:
+                taken.append(bucket)
+        if not empty:
+            return
+        for bucket in taken:
+            bucket.give_back()
+        wait_s, limit, words = max(empty, key=lambda one: one[0])
+        raise OverLimitError(
+            f"{words} is limited to {limit.rate_per_s:g} calls a second.",
+            code="rate_limited",
+            retry_after_s=wait_s,
+        )
 
     def tokens(self, limit: RateLimit | None, now: float) -> float | None:
         """Give what is left in the server's own bucket, None without one."""

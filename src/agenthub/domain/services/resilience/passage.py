@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.resilience.deadline import Deadline
 from agenthub.domain.entities.resilience.policy import GatewayPolicy
+from agenthub.domain.exceptions import HubError, RpcError
 from agenthub.domain.ids import InstanceId
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
@@ -16,7 +17,8 @@ from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObjec
 class Passage:
     """`policy` is the tool's; `tool` is None for what is no tool call.
 
-    `client` is set where the call must stay with the instance that has its session.
+    `client` is set where the call must stay with the instance that has its session. `is_sent`:
+    a server got at least one request of it; `is_unsure`: of one nobody knows what became of it.
     """
 
     target: Target
@@ -26,7 +28,16 @@ class Passage:
     client: str | None
     instance: InstanceId | None = None
     retries: int = 0
+    is_sent: bool = False
+    is_unsure: bool = False
     tried: set[InstanceId] = field(default_factory=set[InstanceId])
+
+    def note(self, error: BaseException | None) -> None:
+        """Note how one try at a server ended; None: with its answer."""
+        if isinstance(error, HubError) and not error.reached_server:
+            return
+        self.is_sent = True
+        self.is_unsure |= not (error is None or isinstance(error, RpcError))
 
     @contextmanager
     def waiting(self, clock: Clock) -> Generator[None]:

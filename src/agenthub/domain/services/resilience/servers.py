@@ -99,6 +99,11 @@ class ServerGuard:
         order = self._balancer.order(candidates, wanted) or [c.id for c in candidates]
         return [self._guards[instance_id] for instance_id in sorted(order, key=tried.__contains__)]
 
+    def has_other(self, tried: set[InstanceId], now: float) -> bool:
+        """Say whether an instance that was not tried yet would take a call now."""
+        others = (one for one in self._members.values() if one.id not in tried)
+        return any(self._is_equal(one.id) and self._candidate(one, now).usable for one in others)
+
     def stick(self, client: str, instance_id: InstanceId) -> None:
         """Remember where this client's session is."""
         if len(self._guards) == 1:
