@@ -167,6 +167,7 @@ async def test_a_summary_goes_by_one_key_the_dearest_first(
         (EntryFilter(since=NEW_YEAR + timedelta(days=1)), {"3"}),
         (EntryFilter(until=NEW_YEAR + timedelta(days=1)), {"1", "2"}),
         (EntryFilter(until=NEW_YEAR), set[str]()),
+        (EntryFilter(until=datetime.min.replace(tzinfo=UTC)), set[str]()),
     ],
 )
 async def test_entries_and_sums_are_chosen_alike(

@@ -137,7 +137,9 @@ def _upsert_sql(*, is_sqlite: bool) -> str:
 
 
 def _last_day(until: datetime) -> str:
-    """Name the last day that begins before `until`."""
+    """Name the last day that begins before `until`, an empty one where none does."""
     utc = until.astimezone(UTC)
+    if utc == datetime.min.replace(tzinfo=UTC):
+        return ""
     is_midnight = utc.time() == time()
     return (utc - timedelta(days=1) if is_midnight else utc).date().isoformat()
