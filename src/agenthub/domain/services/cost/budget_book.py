@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agenthub.domain.entities.cost import (
+    LARGEST_LIMIT,
     Budget,
     BudgetPeriod,
     BudgetScope,
     nano_of,
     next_period,
     period_start,
+    usd,
 )
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.exceptions import DeniedError, InvalidError, NotFoundError
@@ -17,7 +19,7 @@ from agenthub.domain.ids import BudgetId, EndpointId, GroupId, KeyId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.storage.cost import Spend
 from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction, UnitOfWork
-from agenthub.domain.services.cost.spending import spend_so_far
+from agenthub.domain.services.cost.spending import may_see, spend_so_far
 from agenthub.domain.services.directory import Directory
 
 
@@ -117,7 +119,7 @@ class BudgetBook:
             seen = [
                 budget
                 for budget in await stored.budgets.all()
-                if _may_see(principal, budget) and (after is None or budget.id > after)
+                if may_see(principal, budget) and (after is None or budget.id > after)
             ]
             return [await self._view(stored, budget, now) for budget in seen[:limit]]
 
@@ -165,8 +167,10 @@ class BudgetBook:
 
     async def _count_anew(self, tx: Transaction, budget: Budget, now: datetime) -> None:
         """Take from the ledger what was used while the budget was not there."""
+        start = period_start(budget.period, now)
+        former = await tx.budgets.spend(budget.id, start)
         spend = await spend_so_far(tx, budget, self._name_of(budget), now)
-        await tx.budgets.put_spend(budget.id, period_start(budget.period, now), spend)
+        await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=former.alerted))
 
     async def _view(self, stored: Reading, budget: Budget, now: datetime) -> BudgetView:
         start = period_start(budget.period, now)
@@ -222,7 +226,13 @@ async def _forget_alerts(tx: Transaction, budget: Budget, now: datetime) -> None
 def _nano_of(limit: Limit) -> int | None:
     if limit.usd is not None and limit.nano_usd is not None:
         raise InvalidError.at("limit_usd", message="stands for limit_nano_usd: give one of them")
-    return limit.nano_usd if limit.usd is None else nano_of(limit.usd, "limit_usd")
+    if limit.usd is None:
+        return limit.nano_usd
+    nano = nano_of(limit.usd, "limit_usd")
+    if not 1 <= nano <= LARGEST_LIMIT:
+        message = f"lies between {usd(1)} and {usd(LARGEST_LIMIT)}"
+        raise InvalidError.at("limit_usd", message=message, code="invalid_budget")
+    return nano
 
 
 def _check_end(ends_at: datetime | None, now: datetime) -> None:
@@ -230,16 +240,9 @@ def _check_end(ends_at: datetime | None, now: datetime) -> None:
         raise InvalidError.at("ends_at", message="must lie in the future")
 
 
-def _may_see(principal: Principal, budget: Budget) -> bool:
-    if principal.group is None:
-        return True
-    own = {(BudgetScope.KEY, principal.subject), (BudgetScope.GROUP, principal.group)}
-    return (budget.scope, budget.subject) in own
-
-
 async def _find(stored: Reading, principal: Principal, budget_id: str) -> Budget:
     for budget in await stored.budgets.all():
-        if budget.id == budget_id and _may_see(principal, budget):
+        if budget.id == budget_id and may_see(principal, budget):
             return budget
     raise NotFoundError(f"There is no budget {budget_id!r}.", code="budget_not_found")
 

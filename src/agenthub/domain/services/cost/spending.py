@@ -14,13 +14,24 @@ from agenthub.domain.entities.cost import (
     period_start,
     usd,
 )
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.event import BudgetAlerted, CostRecorded
 from agenthub.domain.exceptions import QuotaError
 from agenthub.domain.ports.outbound.storage.cost import EntryFilter, Spend, SummaryKey
 from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction
 
 
-async def reserve(tx: Transaction, entry: Entry, now: datetime) -> QuotaError | None:
+def may_see(principal: Principal, budget: Budget) -> bool:
+    """Say whether a principal may know a budget's money: bound to a group, its own and no other."""
+    if principal.group is None:
+        return True
+    own = {(BudgetScope.KEY, principal.subject), (BudgetScope.GROUP, principal.group)}
+    return (budget.scope, budget.subject) in own
+
+
+async def reserve(
+    tx: Transaction, principal: Principal, entry: Entry, now: datetime
+) -> QuotaError | None:
     """Set the entry's reservation aside in all budgets, or give why none of them may.
 
     Nothing is changed by a refusal, nor for an entry whose id is known.
@@ -29,7 +40,7 @@ async def reserve(tx: Transaction, entry: Entry, now: datetime) -> QuotaError | 
     spends = [await tx.budgets.spend(b.id, period_start(b.period, entry.at)) for b in budgets]
     wanted = entry.reserved_nano_usd
     refusals = [
-        _refusal(budget, spend, wanted, now)
+        _refusal(budget, spend if may_see(principal, budget) else None, wanted, now)
         for budget, spend in zip(budgets, spends, strict=True)
         if budget.hard_stop and _used(spend) + wanted > budget.limit_nano_usd
     ]
@@ -103,20 +114,30 @@ def _used(spend: Spend) -> int:
     return spend.spent_nano_usd + spend.reserved_nano_usd
 
 
-def _refusal(budget: Budget, spend: Spend, wanted: int, now: datetime) -> QuotaError:
+def _refusal(budget: Budget, spend: Spend | None, wanted: int, now: datetime) -> QuotaError:
+    """Make the refusal; it tells amounts of the budget only where its `spend` is given."""
     begins_at = next_period(budget.period, now)
     if budget.ends_at is not None and (begins_at is None or budget.ends_at < begins_at):
         begins_at = budget.ends_at
     then = "" if begins_at is None else f" It has room again at {begins_at:%Y-%m-%d %H:%M} UTC."
     whose = "the hub" if budget.scope is BudgetScope.HUB else f"this {budget.scope.value}"
-    each = "in total" if budget.period is BudgetPeriod.TOTAL else f"a {budget.period.value}"
+    limit, used = _amounts(budget, spend)
     return QuotaError(
-        f"The budget {budget.id} of {whose} ({usd(budget.limit_nano_usd)} USD {each}) has no room "
-        f"for this call: {usd(spend.spent_nano_usd)} USD are spent, "
-        f"{usd(spend.reserved_nano_usd)} USD are set aside for calls under way, and it may cost "
+        f"The budget {budget.id} of {whose}{limit} has no room for this call: {used}it may cost "
         f"{usd(wanted)} USD.{then} Raise the limit, or wait.",
         code="budget_exceeded",
         retry_after_s=None if begins_at is None else max(0.0, (begins_at - now).total_seconds()),
+    )
+
+
+def _amounts(budget: Budget, spend: Spend | None) -> tuple[str, str]:
+    if spend is None:
+        return "", ""
+    each = "in total" if budget.period is BudgetPeriod.TOTAL else f"a {budget.period.value}"
+    return (
+        f" ({usd(budget.limit_nano_usd)} USD {each})",
+        f"{usd(spend.spent_nano_usd)} USD are spent, {usd(spend.reserved_nano_usd)} USD are set "
+        "aside for calls under way, and ",
     )
 
 

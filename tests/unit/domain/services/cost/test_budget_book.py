@@ -132,6 +132,25 @@ async def test_a_budget_that_holds_once_more_counts_what_it_missed(desk: Desk) -
     assert view.spend.spent_nano_usd == 30
 
 
+async def test_a_budget_that_holds_once_more_tells_no_percent_twice(desk: Desk) -> None:
+    async with desk.money() as service:
+        ends_at = desk.clock.now() + timedelta(hours=1)
+        made = await desk.book.create(OWNER, replace(HUB, ends_at=ends_at))
+        await desk.pay(service, "1", 600)
+        desk.clock.advance(7_200)
+        later = BudgetPatch(ends_at=desk.clock.now() + timedelta(days=1))
+        await desk.book.update(OWNER, made.budget.id, later)
+        await desk.pay(service, "2", 10)
+    assert desk.percents == [50]
+
+
+@pytest.mark.parametrize("dollars", ["0", "0.000000000", "9000000.000000001", "999999999"])
+async def test_a_limit_out_of_range_is_told_where_it_was_given(desk: Desk, dollars: str) -> None:
+    with pytest.raises(InvalidError) as refused:
+        await desk.book.create(OWNER, replace(HUB, limit=Limit(usd=dollars)))
+    assert [fault.loc for fault in refused.value.faults] == [("limit_usd",)]
+
+
 @pytest.mark.parametrize(
     "limit", [Limit(), Limit(usd="1", nano_usd=1), Limit(usd="x"), Limit(nano_usd=0)]
 )

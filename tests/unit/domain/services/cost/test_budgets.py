@@ -17,9 +17,9 @@ from agenthub.domain.entities.cost import (
     EntryStatus,
     period_start,
 )
-from agenthub.domain.entities.identity import OWNER, Principal
+from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.exceptions import QuotaError, UnavailableError
-from agenthub.domain.ids import BudgetId
+from agenthub.domain.ids import BudgetId, GroupId
 from agenthub.domain.ports.outbound.storage.cost import Spend
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction
 from agenthub.domain.services.cost import budgets as module
@@ -149,6 +149,29 @@ async def test_a_hard_budget_refuses_what_it_has_no_room_for(house: House) -> No
     assert (kept.status, kept.error_code) == (EntryStatus.REFUSED, "budget_exceeded")
 
 
+@pytest.mark.parametrize(
+    ("scope", "subject", "is_own"),
+    [
+        (BudgetScope.HUB, "", False),
+        (BudgetScope.SERVER, "E-time", False),
+        (BudgetScope.GROUP, "G-dev", True),
+        (BudgetScope.KEY, "K-ann", True),
+    ],
+)
+async def test_a_refusal_tells_keys_of_a_group_of_no_other_money(
+    house: House, scope: BudgetScope, subject: str, is_own: bool
+) -> None:
+    hard = budget("B-hard", 1_000, scope=scope, subject=subject, hard_stop=True)
+    ann = Principal(OWNER.workspace, "K-ann", frozenset({Scope.CHAT}), GroupId("G-dev"))
+    async with house.living(hard) as service:
+        await service.reserve(OWNER, house.entry("1", 777, party=CALLER))
+        with pytest.raises(QuotaError) as refused:
+            await service.reserve(ann, house.entry("2", 444, party=CALLER))
+    words = refused.value.message
+    assert "0.000000444" in words
+    assert ("0.000000777" in words, "0.000001" in words) == (is_own, is_own)
+
+
 async def test_a_soft_budget_lets_everything_pass(house: House) -> None:
     async with house.living(HUB) as service:
         await service.reserve(OWNER, house.entry("1", 5_000))
@@ -242,6 +265,14 @@ async def test_what_a_dead_hub_reserved_is_settled_at_its_estimate(house: House)
         kept = house.rows.entries["1"]
     assert (kept.status, kept.cost_nano_usd) == (EntryStatus.ESTIMATED, 300)
     assert house.spend(HUB) == Spend(spent_nano_usd=300)
+
+
+async def test_a_clock_that_was_set_back_holds_no_money(house: House) -> None:
+    async with house.living(HUB) as service:
+        await service.reserve(OWNER, house.entry("1", 300))
+    house.clock.advance(-3_600)
+    async with house.living():
+        assert house.rows.entries["1"].status is EntryStatus.ESTIMATED
 
 
 async def test_a_dead_hubs_call_of_a_model_without_a_price_is_not_free(house: House) -> None:
