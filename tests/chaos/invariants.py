@@ -37,7 +37,7 @@ SIBLING_P99_S = 2.0
 SOON_ENOUGH_S = 0.25
 """How far `retry_after` may lie beside the truth: it is rounded, and a call takes time."""
 
-_TASKS = re.compile(r"^agenthub_tasks (\d+)", re.MULTILINE)
+_TASKS = re.compile(r"^agenthub_tasks (\d+)(?:\.0)?$", re.MULTILINE)
 
 Json = dict[str, Any]
 
@@ -112,21 +112,32 @@ async def undisturbed(
         Agent(hub.url("/mcp"), hub.token, AgentEra.MODERN) as new,
         asyncio.TaskGroup() as group,
     ):
-        caller = group.create_task(_steadily((old, new), servers, siblings))
+        is_over = asyncio.Event()
+        group.create_task(_steadily((old, new), servers, siblings, is_over))
         try:
             yield siblings
         finally:
-            caller.cancel()
+            is_over.set()
     assert siblings.failures == [], siblings.failures[:5]
     assert siblings.took_s, "no sibling was called"
     assert siblings.p99_s < SIBLING_P99_S, f"p99 of the siblings: {siblings.p99_s:.2f} s"
 
 
-async def _steadily(agents: Sequence[Agent], servers: Sequence[str], siblings: Siblings) -> None:
-    """Start a call at every beat, whether or not those before it have ended."""
+async def warm(hub: HubProcess, servers: Sequence[str] = HEALTHY) -> None:
+    """Have agents of both eras call every server: lanes are opened when they are first needed."""
+    for era in AgentEra:
+        async with Agent(hub.url("/mcp"), hub.token, era) as agent:
+            for server in servers:
+                assert (await ended(agent, f"{server}__echo")).code == "", server
+
+
+async def _steadily(
+    agents: Sequence[Agent], servers: Sequence[str], siblings: Siblings, is_over: asyncio.Event
+) -> None:
+    """Start a call at every beat, whether or not those before it have ended; wait for the last."""
     async with asyncio.TaskGroup() as calls:
         number = 0
-        while True:
+        while not is_over.is_set():
             tool = f"{servers[number % len(servers)]}__echo"
             calls.create_task(_sibling(agents[number % 2], tool, f"n{number}", siblings))
             number += 1
