@@ -1,4 +1,4 @@
-"""A hub with a real database behind real sockets; only the MCP servers are played."""
+"""A hub with a real database behind real sockets; only the MCP servers and the model are played."""
 
 import asyncio
 import json
@@ -16,18 +16,22 @@ from dependency_injector import providers
 from agenthub.adapters.inbound.gate import Gate
 from agenthub.adapters.inbound.http.protocol import MAX_SOCKET_MESSAGE_BYTES, HeaderBoundProtocol
 from agenthub.config.container import AgentHubContainer
-from agenthub.config.settings import Settings
+from agenthub.config.settings import LlmSettings, Settings
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
+from agenthub.domain.entities.cost import Tokens
 from agenthub.domain.entities.monitoring import Health
 from agenthub.domain.ids import EndpointId
+from agenthub.domain.ports.outbound.llm import ModelChunk
 from agenthub.domain.services.monitoring import UNWATCHED
 from agenthub.main import AgentHub
+from tests.fakes.llm import FakeLlm
 from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.secrets import FakeSecretBox
 from tests.support.ports import free_port
 
 TOKEN = "owner-token-of-the-tests"
 SERVERS = "/api/mcp/servers"
+LAST_WORD = ModelChunk(finish_reason="stop", tokens=Tokens(prompt=3, completion=1))
 ECHO = b'{"content":[{"type":"text","text":"ok"}],"isError":false}'
 
 
@@ -36,16 +40,22 @@ class RestWorld:
 
     def __init__(self, folder: Path) -> None:
         self.client = FakeMcpClient()
+        self.llm = FakeLlm([ModelChunk(text="Hello."), LAST_WORD])
         self.health: dict[EndpointId, Health] = {}
         settings = Settings(
             data_dir=folder,
             allowed_hosts=("hub.example",),
             allowed_origins=("https://app.example", "chrome-extension://friendfriend"),
+            llm=LlmSettings(model="openai/gpt-5.5"),
         )
         played = providers.Object(self.client)
         boxed = providers.Object(FakeSecretBox())
         outbound = AgentHubContainer.outbound
-        with outbound.mcp_client.override(played), outbound.secrets.override(boxed):
+        with (
+            outbound.mcp_client.override(played),
+            outbound.llm.override(providers.Object(self.llm)),
+            outbound.secrets.override(boxed),
+        ):
             hub = AgentHub(settings, TOKEN)
         self.parts = hub.parts
         self.hub = hub.hub
@@ -60,7 +70,7 @@ class RestWorld:
         for listener in self.parts.listeners:
             self.client.attach(listener)
         for resident in self.parts.residents:
-            if resident is not self.client:
+            if resident is not self.client and resident is not self.llm:
                 await self._stack.enter_async_context(resident)
         return self
 
