@@ -37,6 +37,8 @@ MAX_WAITING = 100_000
 """Ended calls kept in memory. More of them stay in the journal alone and are read back later."""
 SEGMENT_RECORDS = 20_000
 PRUNE_EVERY_S = 3_600.0
+START_TIMEOUT_S = 10.0
+"""What earlier processes left behind is stored beside the hub's work if it takes longer."""
 CLOSE_TIMEOUT_S = 10.0
 HUB_STOPPED = "hub_stopped"
 """The code of a call that was under way when the hub died."""
@@ -89,7 +91,12 @@ class LedgerService:
         """Store what earlier processes left. Once the journal is entered, nothing here raises."""
         self._boot = self._ids.new()
         self._is_behind = True
-        await self.flush()
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self.flush()
+        except TimeoutError:
+            _logger.warning("calls of earlier processes are stored while the hub works already")
+            self._first.set()
         await self._load_counts()
         await self._tasks.__aenter__()
         self._running = [

@@ -415,3 +415,19 @@ async def test_nothing_is_pruned_before_the_journal_of_a_dead_hub_is_stored(hous
         await service.prune()
         await service.flush()
         assert len(house.uow.rows[OWNER.workspace].cost.counted) == 1
+
+
+async def test_a_start_does_not_wait_for_all_that_was_left(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.uow.fault = DOWN
+    async with house.living() as first:
+        ids = {call(first) for _ in range(3)}
+        house.crash()
+    monkeypatch.setattr(module, "START_TIMEOUT_S", 0.05)
+    house.uow.fault, house.uow.room = None, 0
+    async with house.living() as service:
+        assert house.entries == []
+        house.uow.room = None
+        ids.add(call(service))
+        await eventually(lambda: {one.id for one in house.entries} == ids)
