@@ -172,6 +172,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         client=mcp_client,
         clock=clock,
         directory=directory,
+        listen_to_policies=policies.provided.listen,
         policy_of=policies.provided.of,
         uow=uow,
     )

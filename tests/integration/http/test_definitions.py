@@ -107,3 +107,14 @@ async def test_accepting_needs_a_key_that_may_change_servers(hub: Served) -> Non
     assert seen.status_code == 200
     nobody = await hub.http.get(f"{SERVERS}/nobody/definitions")
     assert body_of(nobody)["code"] == "server_not_found"
+
+
+async def test_the_policy_of_a_server_says_what_a_change_does(hub: Served) -> None:
+    await pulled(hub)
+    policy = "/api/gateway/servers/shop/policy"
+
+    for definitions, state in (("warn", "changed"), ("quarantine", "held"), ("accept", "accepted")):
+        changed = await hub.http.patch(policy, json={"definitions": definitions})
+        assert changed.status_code == 200, changed.text
+        assert (await read(hub))["state"] == state
+    assert (await read(hub))["accepted_by"] == "policy"

@@ -1,7 +1,7 @@
 """A tool that is no longer what was accepted is held back until a person accepts it."""
 
 import copy
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -59,10 +59,12 @@ class Desk:
         self.clock = FakeClock()
         self.directory = Directory()
         self.policy = QUARANTINE
+        self.policies_change: list[Callable[[], None]] = []
         self.service = DefinitionService(
             client=self.client,
             clock=self.clock,
             directory=self.directory,
+            listen_to_policies=self.policies_change.append,
             policy_of=lambda endpoint_id, tool: GatewayPolicy(definitions=self.policy),
             uow=self.uow,
         )
@@ -217,11 +219,11 @@ async def test_a_changed_policy_holds_for_what_waits(desk: Desk) -> None:
     desk.told.clear()
 
     desk.policy = WARN
-    desk.service.recheck()
+    desk.policies_change[0]()
     assert desk.told == [(DEMO.id, ["read"])]
 
     desk.policy = QUARANTINE
-    desk.service.recheck()
+    desk.policies_change[0]()
     assert desk.told[-1] == (DEMO.id, [])
 
 
@@ -404,7 +406,7 @@ async def test_watching_definitions_is_no_sign_of_an_agent(desk: Desk) -> None:
     desk.client.offer(DEMO.id, offer(read="as ever"))
     desk.client.offer(DEMO.id, offer(read="other"))
     await desk.accept()
-    desk.service.recheck()
+    desk.policies_change[0]()
 
     assert (DEMO.id, Era.LEGACY) not in desk.client.foreseen
 

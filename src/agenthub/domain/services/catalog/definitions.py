@@ -82,6 +82,7 @@ class DefinitionService(McpListener):
         client: McpClient,
         clock: Clock,
         directory: Directory,
+        listen_to_policies: Callable[[Callable[[], None]], None],
         policy_of: PolicyOf,
         uow: UnitOfWork,
     ) -> None:
@@ -97,6 +98,7 @@ class DefinitionService(McpListener):
         self._tasks = asyncio.TaskGroup()
         self._writer: asyncio.Task[None] | None = None
         directory.listen(self._on_directory)
+        listen_to_policies(self._on_policies)
 
     async def __aenter__(self) -> Self:
         async with self._uow.read(OWNER) as stored:
@@ -150,11 +152,6 @@ class DefinitionService(McpListener):
         """Name the tools that are held in any era, by name."""
         catalogs = self._shown(endpoint_id).values()
         return sorted(set[str]().union(*(self.held(endpoint_id, one) for one in catalogs)))
-
-    def recheck(self) -> None:
-        """Judge everything again: a policy changed."""
-        for endpoint_id in list(self._judged):
-            self._rejudge(endpoint_id)
 
     def on_state(self, endpoint: Endpoint, state: EndpointState) -> None:
         """States change no definition."""
@@ -233,6 +230,11 @@ class DefinitionService(McpListener):
         if {held for _, held in before} != {held for _, held in after}:
             for listener in self._listeners:
                 listener(endpoint_id)
+
+    def _on_policies(self) -> None:
+        """What waits is judged as if it had just changed."""
+        for endpoint_id in list(self._judged):
+            self._rejudge(endpoint_id)
 
     def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
         for endpoint_id in endpoint_ids:
