@@ -50,7 +50,7 @@ class ConfigWatch:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._seen = _stamp(self._path)
+        self._seen = UNSEEN  # what was written since the start read it must not be missed
         self._watch = self._tasks.create_task(self._watch_on(), name="config-watch")
         return self
 

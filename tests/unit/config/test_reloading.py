@@ -171,3 +171,11 @@ async def test_the_older_setting_of_the_timeout_holds_where_the_file_has_none(
         assert hub.policy.timeout_s == 44
         await hub.write("[gateway]\ntimeout_s = 55")
         assert hub.policy.timeout_s == 55
+
+
+async def test_a_change_between_reading_and_watching_is_taken_up(tmp_path: Path) -> None:
+    made = Watched(tmp_path)
+    made.path.write_text("[gateway]\ntimeout_s = 7\n")
+    async with made.watch:
+        await made.pauses.look()
+        assert made.policy.timeout_s == 7

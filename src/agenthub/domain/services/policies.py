@@ -282,7 +282,8 @@ class PolicyService:
 
     def _report(self, place: Place) -> PolicyReport:
         stored, file = self._own(place)
-        return PolicyReport(self.of(place.endpoint_id, place.tool), stored, file)
+        # Not by `of`, which keeps what it gives: here any name of a tool may be asked for.
+        return PolicyReport(self._layers.lay(place).policy, stored, file)
 
     def _known(self, endpoint_id: EndpointId | None, tool: str | None) -> Place:
         endpoint = None if endpoint_id is None else self._directory.endpoint(endpoint_id)

@@ -294,3 +294,13 @@ async def test_a_key_of_a_group_sees_its_servers_only_and_changes_none() -> None
             await hub.service.change(key, *place, {"timeout_s": 1})
         assert refused.value.code == "group_bound"
     assert await hub.stored() == {}
+
+
+async def test_what_is_asked_for_by_any_name_is_not_kept() -> None:
+    world = World()
+    await world.register("time")
+    kept = world.service.of(TIME, "now")
+    for number in range(100):
+        world.service.show(OWNER, "time", f"made-up-{number}")
+    assert world.service.of(TIME, "now") is kept
+    assert len(vars(world.service)["_cache"]) <= 2

@@ -21,7 +21,7 @@ from agenthub.adapters.inbound.gate import (
     Send,
     problem_body,
 )
-from agenthub.domain.exceptions import ErrorKind, HubError, InvalidError, RpcError
+from agenthub.domain.exceptions import ErrorKind, HeldBackError, HubError, InvalidError, RpcError
 from agenthub.domain.ports.outbound.clock import IdFactory
 
 PROBLEM = "application/problem+json"
@@ -93,13 +93,23 @@ def of_hub_error(error: HubError) -> Response:
     status = STATUS_OF[error.kind]
     headers: dict[str, str] = {}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        headers["retry-after"] = str(ceil(error.retry_after_s or DEFAULT_RETRY_AFTER_S))
+        headers |= _retry_after(error)
     if error.kind is ErrorKind.UNAUTHENTICATED:
         headers[CHALLENGE[0].decode()] = CHALLENGE[1].decode()
     faults = error.faults if isinstance(error, InvalidError) else ()
     listed = [{"loc": list(f.loc), "message": f.message, "code": error.code} for f in faults]
     errors = listed if error.kind is ErrorKind.INVALID else None
     return problem(status, error.code, error.message, headers, errors=errors)
+
+
+def _retry_after(error: HubError) -> dict[str, str]:
+    """Tell when to come back; nobody knows where an operator has to act first."""
+    wait_s = error.retry_after_s
+    if wait_s is None:
+        if isinstance(error, HeldBackError):
+            return {}
+        wait_s = DEFAULT_RETRY_AFTER_S
+    return {"retry-after": str(ceil(wait_s))}
 
 
 async def _on_hub_error(request: Request, error: Exception) -> Response:

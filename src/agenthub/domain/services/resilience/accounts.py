@@ -138,6 +138,8 @@ class CallAccounts:
                 duration_us=duration_us,
             )
             return
+        if ending.status is EntryStatus.REFUSED:
+            self._ledger.take_back(account.party, record.at)
         settled = replace(
             record,
             status=ending.status,

@@ -93,14 +93,14 @@ class GatewayDesk:
     async def show(self, principal: Principal, id_or_name: str) -> ServerGate:
         """Look at one server. Raises NotFoundError."""
         report = await self._endpoints.get(principal, id_or_name)
-        return self._show(report.endpoint)
+        return self._show(principal, report.endpoint)
 
     async def page(
         self, principal: Principal, *, limit: int, after: str | None
     ) -> list[ServerGate]:
         """Look at the servers, by name."""
         reports = await self._endpoints.page(principal, limit=limit, after=after)
-        return [self._show(report.endpoint) for report in reports]
+        return [self._show(principal, report.endpoint) for report in reports]
 
     async def calls(self, principal: Principal) -> list[tuple[tuple[str, str, str], Series]]:
         """Give the counts of calls to the servers that the principal sees."""
@@ -122,7 +122,7 @@ class GatewayDesk:
                     guard.force_open(now)
                 case Lever.DISABLE:
                     guard.disable(now)
-        return self._show(endpoint)
+        return self._show(principal, endpoint)
 
     async def _guards(
         self, principal: Principal, id_or_name: str, instance: str | None
@@ -138,7 +138,7 @@ class GatewayDesk:
             raise NotFoundError(text, code="instance_not_found")
         return endpoint, chosen
 
-    def _show(self, endpoint: Endpoint) -> ServerGate:
+    def _show(self, principal: Principal, endpoint: Endpoint) -> ServerGate:
         now = self._clock.monotonic()
         server = self._gateway.server(endpoint.id)
         policy = self._policies.of(endpoint.id)
@@ -160,6 +160,15 @@ class GatewayDesk:
             )
             shots = guard.tool_snapshots(now)
             tools += [ToolGate(tool, instance.id, shots[tool]) for tool in sorted(shots)]
+        tools = [gate for gate in tools if self._may_see(principal, endpoint, gate.tool)]
         limit, tokens = policy.rate_limit, server.limits.tokens(policy.rate_limit, now)
         limiter = None if limit is None or tokens is None else Limiter(limit, tokens)
         return ServerGate(endpoint, policy, tuple(instances), tuple(tools), limiter)
+
+    def _may_see(self, principal: Principal, endpoint: Endpoint, tool: str) -> bool:
+        """Say whether a tool is among those that the key's group has chosen."""
+        if principal.group is None:
+            return True
+        group = self._directory.group(principal.group)
+        member = None if group is None else group.member(endpoint.id)
+        return member is not None and (member.tools is None or tool in member.tools)

@@ -12,6 +12,7 @@ from agenthub.adapters.inbound.http.problems import STATUS_OF, of_hub_error
 from agenthub.domain.exceptions import (
     ErrorKind,
     FieldFault,
+    HeldBackError,
     HubError,
     InvalidError,
     NotFoundError,
@@ -57,7 +58,12 @@ def test_a_fault_of_fields_names_each() -> None:
 
 def test_who_has_to_wait_is_told_how_long() -> None:
     assert of_hub_error(QuotaError("slow", retry_after_s=1.2)).headers["retry-after"] == "2"
+    assert of_hub_error(UnavailableError("now", retry_after_s=0.0)).headers["retry-after"] == "0"
     assert of_hub_error(UnavailableError("later")).headers["retry-after"] == "5"
+
+
+def test_who_waits_for_an_operator_is_told_no_time() -> None:
+    assert "retry-after" not in of_hub_error(HeldBackError("shut", code="circuit_open")).headers
 
 
 def test_who_is_unknown_is_challenged() -> None:

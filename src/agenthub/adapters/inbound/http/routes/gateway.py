@@ -1,5 +1,6 @@
 """/api/gateway/servers: the guards of each server as they are now, and moving breakers by hand."""
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -50,7 +51,9 @@ class InstanceGateOut(BaseModel):
     breaker: BreakerOut
     in_flight: int = Field(description="Calls that hold a place now.")
     queued: int = Field(description="Calls that wait for a place.")
-    outstanding: int = Field(description="Calls under way, those that ask a person included.")
+    outstanding: int = Field(
+        description="Calls under way, those included that wait for a place or ask a person."
+    )
     paused_for_s: float = Field(description="For how long it asked to be left alone.")
 
 
@@ -179,7 +182,7 @@ def _breaker(shot: Snapshot) -> BreakerOut:
     wait_s = shot.retry_after_s
     return BreakerOut(
         state=shot.state,
-        retry_after_s=None if wait_s is None else round(wait_s, 3),
+        retry_after_s=None if wait_s is None else ceil(wait_s * 1_000) / 1_000,
         consecutive_failures=shot.consecutive_failures,
         calls=shot.calls,
         failures=shot.failures,
