@@ -9,6 +9,7 @@ from agenthub.domain.entities.cost import (
 )
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.exceptions import (
+    HeldBackError,
     NotConnectedError,
     QuotaError,
     RpcError,
@@ -84,3 +85,14 @@ async def test_a_hard_budget_stops_priced_calls_and_no_others() -> None:
                 (EntryStatus.OK, 0),
             ]
         )
+
+
+async def test_a_priced_call_that_was_held_back_uses_up_no_quota() -> None:
+    async with world({**PRICED, "calls_per_day": 1}) as made:
+        guard = made.gateway.server(made.directory.endpoints(OWNER.workspace)[0].id).guards[0]
+        guard.force_open(made.clock.monotonic())
+        with pytest.raises(HeldBackError):
+            await made.call()
+        guard.reset(made.clock.monotonic())
+        await made.call()
+        assert len(made.client.requests) == 1
