@@ -27,6 +27,14 @@ ASKED: dict[int | str, dict[str, Any]] = problems(
     _502="The model's provider has a fault.",
     _504="The model's provider did not answer in time.",
 )
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["text", "cost", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 STREAM_NOTE = (
     "With `stream`, server-sent events: `text` as it comes, then `cost` and `done`; `error` in "
     "their place where the answer breaks off."
@@ -125,7 +133,7 @@ async def list_models(
     response_model=CompletionOut,
     responses={
         **ASKED,
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {"schema": EVENT}}},
     },
 )
 async def complete(
