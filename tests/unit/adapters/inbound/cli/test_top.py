@@ -12,7 +12,8 @@ from agenthub.adapters.inbound.cli.top.frame import Frame, Frames
 from agenthub.adapters.inbound.cli.top.metrics import CallCounts, Metrics, read_metrics
 from agenthub.adapters.inbound.cli.top.reading import Reading, Spend
 from agenthub.adapters.inbound.cli.top.view import duration, event_words, latency, render, usd
-from agenthub.adapters.inbound.http.metrics import Counters, Numbers, exposition
+from agenthub.adapters.inbound.http.metrics import Counters, Numbers
+from agenthub.adapters.inbound.http.metrics_page import exposition
 from agenthub.domain.services.resilience.stats import CallStats
 from tests.fakes.clock import NEW_YEAR
 

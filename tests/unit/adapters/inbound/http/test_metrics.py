@@ -1,6 +1,7 @@
 """The text that Prometheus reads."""
 
-from agenthub.adapters.inbound.http.metrics import Counters, Counting, Numbers, exposition
+from agenthub.adapters.inbound.http.metrics import Counters, Counting, Numbers
+from agenthub.adapters.inbound.http.metrics_page import exposition
 from agenthub.domain.services.resilience.stats import CallStats
 from tests.unit.adapters.inbound.mcp.asgi import http
 

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from agenthub.adapters.inbound.http.dependencies import Reader, Surroundings, SurroundingsDep
-from agenthub.adapters.inbound.http.metrics import CONTENT_TYPE, Numbers, exposition
+from agenthub.adapters.inbound.http.metrics import CONTENT_TYPE, Numbers
 from agenthub.adapters.inbound.http.openapi import problems
 from agenthub.domain.exceptions import UnavailableError
 
@@ -47,6 +47,9 @@ async def readyz(around: SurroundingsDep) -> Ready:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(around: SurroundingsDep, principal: Reader) -> Response:
+    # Prometheus' library takes 1 MB: a hub that nobody watches shall not have it.
+    from agenthub.adapters.inbound.http.metrics_page import exposition  # noqa: PLC0415
+
     hub = around.hub
     numbers = Numbers(
         around.counters,
