@@ -134,6 +134,7 @@ async def test_a_fault_of_the_provider_is_told_in_our_words_and_once(
     assert isinstance(error, kind)
     assert (error.code, provider.calls[f"fault-{mode}"]) == (code, 1)
     assert error.reached_server
+    assert (error.http_status is None) == (mode in {Mode.CUT, Mode.GARBAGE})
 
 
 async def test_a_busy_provider_says_when_to_come_back(llm: LiteLlm) -> None:

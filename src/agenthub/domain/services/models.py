@@ -19,7 +19,14 @@ from agenthub.domain.entities.cost import (
     Tokens,
 )
 from agenthub.domain.entities.identity import Principal, Scope
-from agenthub.domain.exceptions import ConflictError, HubError, InvalidError
+from agenthub.domain.exceptions import (
+    ConflictError,
+    HubError,
+    InvalidError,
+    TimedOutError,
+    UnavailableError,
+    UpstreamError,
+)
 from agenthub.domain.ids import EntryId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.llm import Llm, ModelChunk, ModelRequest, PriceList
@@ -56,6 +63,8 @@ class _Call:
     heard: list[str] = field(default_factory=list[str])
     last: ModelChunk | None = None
     error_code: str = ""
+    is_unsure: bool = False
+    """It failed in a way in which the provider may have read the prompt all the same."""
 
     def hear(self, chunk: ModelChunk) -> None:
         self.heard += [part for part in (chunk.reasoning, chunk.text) if part]
@@ -126,6 +135,7 @@ class ModelService:
         except Exception as error:
             status = EntryStatus.ERROR
             call.error_code = error.code if isinstance(error, HubError) else "internal"
+            call.is_unsure = _may_be_billed(error)
             raise
         finally:
             cost_nano_usd = await self._ended(call, status)
@@ -233,7 +243,7 @@ class ModelService:
         """Give what the provider told, or what can be reckoned from what was heard of it."""
         if call.last is not None and call.last.tokens is not None:
             return call.last.tokens, EntryStatus.OK if status is EntryStatus.ABORTED else status
-        if status is EntryStatus.ERROR and not call.heard:
+        if status is EntryStatus.ERROR and not call.heard and not call.is_unsure:
             return Tokens(), status
         said = "".join(call.heard)
         try:
@@ -243,6 +253,13 @@ class ModelService:
             completion = call.request.max_tokens
         tokens = Tokens(prompt=call.prompt, completion=completion)
         return tokens, EntryStatus.ESTIMATED if status is EntryStatus.OK else status
+
+
+def _may_be_billed(error: Exception) -> bool:
+    """Say whether a provider that said nothing may still bill the prompt: it did not refuse it."""
+    if not isinstance(error, TimedOutError | UnavailableError | UpstreamError):
+        return False
+    return error.reached_server and error.http_status is None
 
 
 async def _logged(work: Coroutine[None, None, None]) -> None:

@@ -15,6 +15,7 @@ from agenthub.domain.exceptions import (
     DeniedError,
     HubError,
     InvalidError,
+    NotConnectedError,
     QuotaError,
     TimedOutError,
     UpstreamError,
@@ -38,6 +39,12 @@ USED = Tokens(prompt=10, cached_read=4, completion=7)
 COST = 6 * INPUT_NANO + 4 * CACHED_NANO + 7 * OUTPUT_NANO
 END = ModelChunk(finish_reason="stop", model="served", tokens=USED)
 FAULT = UpstreamError("broken", code="model_fault")
+
+
+def refused(status: int) -> UpstreamError:
+    error = UpstreamError("no", code="model_fault")
+    error.http_status = status
+    return error
 
 
 @dataclass
@@ -153,7 +160,12 @@ async def test_a_cancelled_reader_pays_for_what_was_said_even_if_cancelled_again
     ("llm", "status", "cost"),
     [
         (FakeLlm([*SAID, replace(END, tokens=None)]), EntryStatus.ESTIMATED, HEARD),
-        (FakeLlm([], error=FAULT), EntryStatus.ERROR, 0),
+        (FakeLlm([], error=FAULT), EntryStatus.ERROR, PROMPT * INPUT_NANO),
+        (FakeLlm([], error=TimedOutError("silent")), EntryStatus.ERROR, PROMPT * INPUT_NANO),
+        (FakeLlm([], error=refused(500)), EntryStatus.ERROR, 0),
+        (FakeLlm([], error=refused(307)), EntryStatus.ERROR, 0),
+        (FakeLlm([], error=NotConnectedError("nobody there")), EntryStatus.ERROR, 0),
+        (FakeLlm([], error=InvalidError("not ours")), EntryStatus.ERROR, 0),
         (FakeLlm(SAID, error=FAULT), EntryStatus.ERROR, HEARD),
         (FakeLlm(SAID, error=TimedOutError("late")), EntryStatus.ERROR, HEARD),
         (FakeLlm(SAID, error=ValueError("a fault of ours")), EntryStatus.ERROR, HEARD),

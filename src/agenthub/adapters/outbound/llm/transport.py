@@ -67,6 +67,7 @@ class HouseTransport(httpx.AsyncBaseTransport):
                 "The model's provider redirects; set AGENTHUB_LLM__API_BASE to where it points.",
                 code="model_fault",
             )
+            exchange.error.http_status = response.status
             raise _as_httpx(exchange.error, request)
         kept = [(name, v) for name, v in response.headers.items() if name not in _DECODED]
         return httpx.Response(response.status, headers=kept, stream=stream)
