@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from agenthub.domain.exceptions import UnavailableError
+from agenthub.domain.exceptions import HeldBackError
+
+BUSY_RETRY_S = 5.0
+"""Nobody knows when the other request ends: perhaps a person is asked."""
 
 
 class LeaseEndedError(Exception):
@@ -55,15 +58,16 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, client: str, timeout_s: float) -> AsyncGenerator[None]:
-        """Raises UnavailableError when the turn does not come within `timeout_s`."""
+        """Raises HeldBackError when the turn does not come within `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._enter(client)
         except TimeoutError as error:
-            raise UnavailableError(
+            raise HeldBackError(
                 "The server is busy with another agent's request; it serves one at a time, as it"
                 " does not say whose question it asks.",
                 code="server_busy",
+                retry_after_s=BUSY_RETRY_S,
             ) from error
         try:
             yield

@@ -29,6 +29,10 @@ class Bulkhead:
         self._queue: OrderedDict[object, None] = OrderedDict()
 
     @property
+    def limit(self) -> int:
+        return self._limit
+
+    @property
     def in_flight(self) -> int:
         return self._in_flight
 

@@ -92,6 +92,7 @@ class Attempt:
             self.guard.pause(wait_s, now)
         policy = self.passage.policy
         took_s = now - self.started - self._asked_s
+        self.guard.slots.learn(took_s)
         self.guard.end(
             self.held,
             self.passage.tool,

@@ -15,6 +15,7 @@ from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
 from agenthub.domain.entities.resilience.circuit_breaker import Change
 from agenthub.domain.entities.resilience.deadline import Deadline
+from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.entities.resilience.retry import delay_s, may_repeat
 from agenthub.domain.event import BreakerChanged
 from agenthub.domain.exceptions import (
@@ -208,7 +209,7 @@ class Gateway(McpListener):
             await guard.slots.take(guard.server, left_s)
             try:
                 now = self._clock.monotonic()
-                held = guard.begin(passage.tool, passage.policy.breaker, now)
+                held = guard.begin(passage.tool, self._rules_of(passage).breaker, now)
             except BaseException:
                 guard.slots.leave()
                 raise
@@ -216,6 +217,10 @@ class Gateway(McpListener):
             guard.outstanding -= 1
             raise
         return Attempt(guard, held, passage, self._clock, now)
+
+    def _rules_of(self, passage: Passage) -> GatewayPolicy:
+        """Give the policy as it is now: it may have changed while the call waited."""
+        return self._policies.of(passage.target.endpoint_id, passage.tool)
 
     async def _answered(
         self, attempt: Attempt, method: str, params: RawObject, meta: RawObject, caller: Caller

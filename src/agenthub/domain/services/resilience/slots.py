@@ -5,12 +5,17 @@ import asyncio
 from agenthub.domain.entities.resilience.bulkhead import Bulkhead, Full
 from agenthub.domain.exceptions import HeldBackError
 
+LEAST_WAIT_S = 1.0
+NEWEST_SHARE = 0.2
+"""How much the last call counts in the time that calls take."""
+
 
 class Slots:
     """Places at one instance. Whoever waits is served in order, and gives up at its deadline."""
 
     def __init__(self, limit: int, max_queue: int) -> None:
         self._bulkhead = Bulkhead(limit, max_queue)
+        self._usual_s: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -35,17 +40,24 @@ class Slots:
         if entered is True:
             return
         if isinstance(entered, Full):
-            raise _overloaded(server, f"{self.queued} calls wait for it already")
+            why = f"{self.queued} calls wait for it already"
+            raise _overloaded(server, why, self._wait_s())
         ticket.turn = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s):
                 await ticket.turn
         except TimeoutError as error:
             self._leave_queue(ticket)
-            raise _overloaded(server, f"no place came free in {timeout_s:.0f} s") from error
+            why = f"no place came free in {timeout_s:.0f} s"
+            raise _overloaded(server, why, self._wait_s()) from error
         except asyncio.CancelledError:
             self._leave_queue(ticket)
             raise
+
+    def learn(self, held_s: float) -> None:
+        """Take note of how long a call held its place."""
+        usual_s = held_s if self._usual_s is None else self._usual_s
+        self._usual_s = usual_s + NEWEST_SHARE * (held_s - usual_s)
 
     def leave(self) -> None:
         """Give a place back."""
@@ -54,6 +66,11 @@ class Slots:
     def re_enter(self) -> None:
         """Take back a place that was lent while a person answered. Never waits."""
         self._bulkhead.re_enter()
+
+    def _wait_s(self) -> float:
+        """Reckon when a call that comes then may find a place: by what calls took of late."""
+        turns = (self.queued + 1) / self._bulkhead.limit
+        return max(LEAST_WAIT_S, turns * (self._usual_s or 0.0))
 
     def _leave_queue(self, ticket: "_Ticket") -> None:
         if ticket.is_admitted:
@@ -80,9 +97,9 @@ def _admit(ticket: object) -> None:
         ticket.turn.set_result(None)
 
 
-def _overloaded(server: str, why: str) -> HeldBackError:
+def _overloaded(server: str, why: str, wait_s: float) -> HeldBackError:
     return HeldBackError(
         f"The server {server!r} has too much to do now: {why}.",
         code="server_overloaded",
-        retry_after_s=1.0,
+        retry_after_s=wait_s,
     )

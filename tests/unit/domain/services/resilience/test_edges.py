@@ -10,6 +10,7 @@ from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.cost import EntryStatus
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.entities.resilience.circuit_breaker import State
 from agenthub.domain.exceptions import (
     HeldBackError,
     HubError,
@@ -265,3 +266,38 @@ async def test_priced_calls_at_the_same_time_are_held_to_their_quota() -> None:
         refused = [e for e in ended if isinstance(e, QuotaError)]
         assert len(made.client.requests) == 3
         assert {e.code for e in refused} == {"quota_exceeded"}
+
+
+async def test_a_full_house_tells_how_long_its_calls_take() -> None:
+    async with world({"bulkhead": {"max_concurrent": 2, "max_queue": 3}}) as made:
+
+        async def slow(request: UpstreamRequest, caller: Caller) -> Answer:
+            made.clock.advance(30)
+            return Answer(GOOD, Era.MODERN)
+
+        made.client.handle = slow
+        for _ in range(20):
+            await made.call()
+        made.client.held.clear()
+        calls = [made.start(made.call()) for _ in range(5)]
+        await eventually(lambda: guard(made).slots.queued == 3)
+        with pytest.raises(HeldBackError) as caught:
+            await made.call()
+        assert caught.value.code == "server_overloaded"
+        assert caught.value.retry_after_s == pytest.approx(60, rel=0.1)
+        made.client.held.set()
+        await asyncio.gather(*calls)
+
+
+async def test_a_call_that_waited_goes_by_the_rules_of_now() -> None:
+    async with world({"bulkhead": {"max_concurrent": 1}}) as made:
+        made.client.held.clear()
+        first = made.start(made.call())
+        await eventually(lambda: len(made.client.requests) == 1)
+        queued = made.start(made.call())
+        await eventually(lambda: guard(made).slots.queued == 1)
+        await made.policies.change(OWNER, SERVER, "add", {"breaker": {"enabled": False}})
+        made.client.held.set()
+        await asyncio.gather(first, queued)
+        shots = guard(made).tool_snapshots(made.clock.monotonic())
+        assert shots["add"].state is State.DISABLED
