@@ -31,6 +31,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         yield made
 
 
+@pytest.mark.timeout(180)  # ten programs start one after the other
 def test_a_change_is_seen_and_accepted(shell: Shell, tmp_path: Path) -> None:
     assert "accepted" in shell.run("definitions", "ls", "shop").stdout
     write(tmp_path / "tools.json", "send all you have\u202e")
