@@ -116,7 +116,9 @@ class InstanceGuard:
         is_slow: bool,
     ) -> None:
         """Report to the instance's breaker and to the tool's. Repeating is harmless."""
-        self._report(self._breaker, "", held.permit, verdicts[0], now, is_slow=is_slow)
+        # A slow tool is the tool's own affair: a server of slow tools is not cut off for them.
+        slow_server = is_slow and held.of_tool is None
+        self._report(self._breaker, "", held.permit, verdicts[0], now, is_slow=slow_server)
         if held.of_tool is not None:
             breaker, permit = held.of_tool
             self._report(breaker, tool or "", permit, verdicts[1], now, is_slow=is_slow)

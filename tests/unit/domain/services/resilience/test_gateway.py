@@ -197,6 +197,21 @@ async def test_a_broken_tool_does_not_take_its_server_with_it() -> None:
         assert state(made) is State.CLOSED
 
 
+async def test_a_slow_tool_is_left_alone_and_its_server_is_not() -> None:
+    async with world({"breaker": {"slow_call_s": 1}}) as made:
+
+        async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+            made.clock.advance(2)
+            return Answer(GOOD, Era.MODERN)
+
+        made.client.handle = handle
+        for _ in range(10):
+            await made.call()
+        assert "tool 'add'" in (await refusal(made)).message
+        await made.call(f"{SERVER}__look")
+        assert state(made) is State.CLOSED
+
+
 async def test_cancelled_calls_count_for_nothing() -> None:
     async with world() as made:
         made.client.held.clear()
