@@ -36,10 +36,13 @@ class UlidFactory(IdFactory):
 
     def new(self) -> str:
         millisecond = int(self._clock.now().timestamp() * 1000)
-        fresh = millisecond << _CHANCE_BITS | int.from_bytes(os.urandom(_CHANCE_BITS // 8), "big")
-        if fresh >> _CHANCE_BITS <= self._last >> _CHANCE_BITS:
+        if millisecond > self._last >> _CHANCE_BITS:
+            fresh = millisecond << _CHANCE_BITS | int.from_bytes(
+                os.urandom(_CHANCE_BITS // 8), "big"
+            )
+        else:
             # A random step keeps the ids of one millisecond unguessable as well.
-            fresh = self._last + 1 + secrets.randbits(32)
+            fresh = self._last + 1 + int.from_bytes(os.urandom(4), "big")
         self._last = fresh
         return "".join([_PAIRS[fresh >> shift & 1023] for shift in _SHIFTS])
 

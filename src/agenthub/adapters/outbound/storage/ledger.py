@@ -87,6 +87,7 @@ PRICES = Table(
 )
 
 _INSERT = tuple(column.name for column in ENTRIES.columns)
+_KNOWN_SQL = f"SELECT id FROM {ENTRIES.name} WHERE workspace"  # noqa: S608  a table's name
 
 
 class SqlLedgerRepository(LedgerRepository):
@@ -177,10 +178,18 @@ class SqlLedgerRepository(LedgerRepository):
 
     async def _unknown(self, entries: dict[EntryId, Entry]) -> list[Entry]:
         """Keep those whose ids are new. A workspace has one writer, so they stay new."""
-        query = select(ENTRIES.c.id).where(
-            ENTRIES.c.workspace == self._workspace, ENTRIES.c.id.in_(entries)
-        )
-        known = set(await self._connection.scalars(query)) if entries else set[str]()
+        ids = tuple(entries)
+        if self._connection.dialect.name == "sqlite":
+            marks = ", ".join("?" * len(ids))
+            found = await self._connection.exec_driver_sql(
+                f"{_KNOWN_SQL} = ? AND id IN ({marks})",
+                (self._workspace, *ids),
+            )
+        else:
+            found = await self._connection.exec_driver_sql(
+                f"{_KNOWN_SQL} = $1 AND id = ANY($2)", (self._workspace, list(ids))
+            )
+        known = set(found.scalars())
         return [entry for entry in reversed(entries.values()) if entry.id not in known]
 
 

@@ -138,6 +138,8 @@ class CircuitBreaker:
 
     def would_admit(self, now: float) -> bool:
         """Say whether `acquire` would give a permit. Changes nothing."""
+        if self._state is State.CLOSED:
+            return True
         match self._state:
             case State.OPEN:
                 return now >= self._until

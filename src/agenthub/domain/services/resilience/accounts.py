@@ -20,7 +20,7 @@ _IS_ERROR, _IS_ERROR_SPACED = b'"isError":true', b'"isError": true'
 """Within strings of JSON a quote is escaped, so these bytes are a member wherever they stand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How a call ended. `code` is empty where all went well."""
 
@@ -30,7 +30,7 @@ class Ending:
     is_charged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Account:
     """One call under way, to be closed once. A priced call has its money reserved."""
 
@@ -41,7 +41,7 @@ class Account:
     record: OpenEntry | Entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Charge:
     """What a call is: who makes it, of what, how large it is, what it costs (None: nothing)."""
 

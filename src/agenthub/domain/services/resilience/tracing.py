@@ -5,7 +5,7 @@ Source: OpenTelemetry semantic conventions for MCP (Development).
 
 import json
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from agenthub.domain.exceptions import HubError, RpcError
@@ -16,7 +16,7 @@ from agenthub.domain.services.resilience.accounts import ending_of_answer
 TRACEPARENT = "traceparent"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One traced part of a call. `meta` is the `_meta` that goes on from here."""
 
@@ -48,14 +48,18 @@ class CallTracing:
         with self._span(SpanKind.SERVER, method, tool, _parent(meta)) as span:
             yield Step(meta, span)
 
-    @contextmanager
     def calling(
         self, method: str, tool: str | None, server: str, meta: RawObject
-    ) -> Generator[Step]:
+    ) -> AbstractContextManager[Step]:
         """Trace one try at a server, and have its context go there."""
         if not self._telemetry.is_on:
-            yield Step(meta, None)
-            return
+            return nullcontext(Step(meta, None))
+        return self._traced(method, tool, server, meta)
+
+    @contextmanager
+    def _traced(
+        self, method: str, tool: str | None, server: str, meta: RawObject
+    ) -> Generator[Step]:
         with self._span(SpanKind.CLIENT, method, tool, None) as span:
             span.set("agenthub.server", server)
             context = span.traceparent
