@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.chaos.invariants import holdings, holds_no_more, warm
+from tests.chaos.park import be_patient
 from tests.support.fault_mcp import Eras
 from tests.support.fault_stdio import FaultyStdio
 from tests.support.faults import McpUpstream
@@ -51,6 +52,7 @@ def park(
         hub.register_http("well-old", old.url)
         hub.register_http("well-new", new.url)
         hub.register("well-stdio", FaultyStdio(tmp_path_factory.mktemp("stdio")).transport)
+        be_patient(hub)
         asyncio.run(warm(hub))
         before = holdings(hub)
         yield hub

@@ -12,6 +12,9 @@ from tests.support.fault_mcp import ECHO, Eras, Exchange, Json, Reply, answer
 
 BOMB_BYTES = 300 * 1024 * 1024
 RETRY_AFTER_S = 2
+BREATH_S = 0.001
+"""Endless streams leave the rest of their own process a little time: 10 MB a second will do."""
+
 LONGEST_WORK_S = 0.02
 """Calls take up to so long, so that answers overtake one another."""
 
@@ -162,6 +165,7 @@ async def _endless(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> 
     while True:
         writer.write(again)
         await writer.drain()
+        await asyncio.sleep(BREATH_S)
 
 
 def _for_somebody_else(exchange: Exchange, manner: Manner) -> Json:
