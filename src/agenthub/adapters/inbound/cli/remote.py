@@ -6,25 +6,16 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx2
-
-from agenthub.adapters.inbound.cli.output import Failure
-
-WAIT_S = 330
-"""Longer than the hub's own limit for a call, so that the hub's answer is the one seen."""
-
 
 class Remote:
     """A connection to the hub. Every refusal becomes a Failure with the hub's own words."""
 
     def __init__(self, address: str, token: str) -> None:
+        # `serve` loads this module as well, and has no use for a client.
+        from agenthub.adapters.inbound.cli.connection import Connection  # noqa: PLC0415
+
         self.address = address
-        self._client = httpx2.Client(
-            base_url=address,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx2.Timeout(WAIT_S, connect=5),
-            trust_env=False,
-        )
+        self._connection = Connection(address, token)
 
     def __enter__(self) -> Self:
         return self
@@ -35,18 +26,18 @@ class Remote:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._connection.close()
 
     def get(self, path: str, **query: Any) -> Any:
         return self._send("GET", path, query=query)
 
     def text(self, path: str) -> str:
         """Read what is no JSON."""
-        return self._answer("GET", path).text
+        return self._connection.send("GET", path, body=None, query={})
 
     def wait_at_most(self, seconds: float) -> None:
         """Give up on answers that take longer from now on."""
-        self._client.timeout = httpx2.Timeout(seconds)
+        self._connection.wait_at_most(seconds)
 
     def post(self, path: str, body: Any = None, **query: Any) -> Any:
         return self._send("POST", path, body=body, query=query)
@@ -89,58 +80,17 @@ class Remote:
 
     def _lines(self, method: str, path: str, **given: Any) -> Iterator[tuple[str, str]]:
         """Read the fields of an event stream."""
-        try:
-            with self._client.stream(method, path, **given) as answer:
-                if answer.status_code >= 400:
-                    answer.read()
-                    raise _refusal(answer)
-                for line in answer.iter_lines():
-                    name, _, value = line.partition(":")
-                    yield name, value
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+        for line in self._connection.lines(method, path, **given):
+            name, _, value = line.partition(":")
+            yield name, value
 
     def _send(
         self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None
     ) -> Any:
-        answer = self._answer(method, path, body=body, query=query)
-        return answer.json() if answer.content else None
-
-    def _answer(
-        self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None
-    ) -> httpx2.Response:
-        params = {k: v for k, v in (query or {}).items() if v is not None}
-        try:
-            answer = self._client.request(method, path, json=body, params=params)
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
-        if answer.status_code >= 400:
-            raise _refusal(answer)
-        return answer
-
-    def _unreachable(self, error: Exception) -> Failure:
-        if isinstance(error, httpx2.TimeoutException):
-            return Failure(f"The hub at {self.address} did not answer in time.")
-        return Failure(
-            f"No hub answers at {self.address}. "
-            "Start it with 'agenthub serve', or name another with --url."
-        )
+        text = self._connection.send(method, path, body=body, query=query or {})
+        return json.loads(text) if text else None
 
 
 def segment(text: str) -> str:
     """Make one path segment of any text."""
     return quote(text, safe="")
-
-
-def _refusal(answer: httpx2.Response) -> Failure:
-    try:
-        problem: dict[str, Any] = answer.json()
-    except ValueError:
-        return Failure(f"The hub answered HTTP {answer.status_code}.")
-    lines = [str(problem.get("detail") or problem.get("title") or answer.status_code)]
-    faults: list[dict[str, Any]] = problem.get("errors") or []
-    for fault in faults:
-        lines.append(f"  {'.'.join(map(str, fault['loc']))}: {fault['message']}")
-    if answer.status_code == 401:
-        lines.append("Give the right token with --token or AGENTHUB_OWNER_TOKEN.")
-    return Failure("\n".join(lines), problem=problem)
