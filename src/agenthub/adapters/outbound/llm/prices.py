@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from agenthub.adapters.outbound.llm.own_prices import read_own
+from agenthub.adapters.outbound.llm.own_prices import OwnPrices
 from agenthub.adapters.outbound.llm.rates import (
     Field,
     body_of,
@@ -21,12 +21,10 @@ from agenthub.adapters.outbound.llm.rates import (
     price_of,
 )
 from agenthub.domain.entities.cost import PriceSnapshot, Tokens
-from agenthub.domain.exceptions import InvalidError
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.llm import PriceList
 
 BUNDLED = "model_prices_and_context_window_backup.json"
-OWN_FILES = ("prices.toml", "prices.json")
 MAX_KEPT = 1_024
 """Prices kept worked out; they are few, unless somebody asks through the whole list."""
 
@@ -67,24 +65,21 @@ class _Head(msgspec.Struct):
 class LiteLlmPriceList(PriceList):
     """A resident: entering it checks the operator's file. The bundled map is read when needed.
 
+    `load` takes up a changed file of the operator; what was reckoned before keeps its snapshot.
+
     LiteLLM itself is never imported here: its map is one file, 3 MB, read in 20 ms.
     """
 
     def __init__(self, *, clock: Clock, data_dir: Path, own_file: Path | None = None) -> None:
         self._clock = clock
-        self._data_dir = data_dir
-        self._own_file = own_file
-        self._own: dict[str, dict[str, Any]] = {}
-        self._own_name = ""
+        self._own = OwnPrices(clock=clock, data_dir=data_dir, own_file=own_file)
         self._bundled: dict[str, msgspec.Raw] | None = None
-        self._names: list[str] = []
+        self._bundled_names: list[str] = []
+        self._names: list[str] | None = None
         self._snapshots: dict[str, PriceSnapshot | None] = {}
 
     async def __aenter__(self) -> Self:
-        path = self._find_own()
-        if path is not None:
-            self._own = await asyncio.to_thread(read_own, path)
-            self._own_name = path.name
+        await self._own.open()
         return self
 
     async def __aexit__(
@@ -94,18 +89,18 @@ class LiteLlmPriceList(PriceList):
         trace: TracebackType | None,
     ) -> None:
         self._bundled = None
-        self._names = []
-        self._snapshots.clear()
+        self._forget()
 
     async def load(self) -> None:
+        if await self._own.look():
+            self._forget()
         if self._bundled is None:
-            self._bundled, self._names = await asyncio.to_thread(_read_bundled)
-            self._names = sorted({*self._names, *self._own})
+            self._bundled, self._bundled_names = await asyncio.to_thread(_read_bundled)
 
     def price(self, model: str) -> PriceSnapshot | None:
         if model in self._snapshots:
             return self._snapshots[model]
-        body, source = self._own_body(model), self._own_name
+        body, source = self._own.body(model), self._own.source
         if body is None:
             body, source = self._bundled_body(model), f"litellm {_litellm_version()}"
         found = None
@@ -120,6 +115,8 @@ class LiteLlmPriceList(PriceList):
 
     def models(self) -> list[str]:
         self._map()
+        if self._names is None:
+            self._names = sorted({*self._bundled_names, *self._own.models})
         return self._names
 
     def per_million_nano_usd(self, price: PriceSnapshot) -> tuple[int, int]:
@@ -130,26 +127,13 @@ class LiteLlmPriceList(PriceList):
 
     def _map(self) -> dict[str, msgspec.Raw]:
         if self._bundled is None:
-            self._bundled, names = _read_bundled()
-            self._names = sorted({*names, *self._own})
+            self._bundled, self._bundled_names = _read_bundled()
         return self._bundled
 
-    def _find_own(self) -> Path | None:
-        if self._own_file is not None:
-            path = self._data_dir / self._own_file
-            if not path.is_file():
-                raise InvalidError.at(
-                    "llm", "prices_file", message=f"there is no file {path}", code="prices_invalid"
-                )
-            return path
-        paths = (self._data_dir / name for name in OWN_FILES)
-        return next((path for path in paths if path.is_file()), None)
-
-    def _own_body(self, model: str) -> dict[str, Any] | None:
-        for name in (model, model.partition("/")[2]):
-            if name in self._own:
-                return self._own[name]
-        return None
+    def _forget(self) -> None:
+        """Forget what was worked out from the operator's file as it was."""
+        self._names = None
+        self._snapshots.clear()
 
     def _bundled_body(self, model: str) -> dict[str, Any] | None:
         """Look a model up as LiteLLM does: as it is called, else without its provider.

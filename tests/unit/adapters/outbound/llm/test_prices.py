@@ -168,6 +168,78 @@ async def test_a_json_file_is_as_good(tmp_path: Path) -> None:
     assert prices.cost_nano_usd(priced(prices, "m"), Tokens(prompt=3)) == 3_000
 
 
+OWN = '["m"]\ninput_cost_per_token = {0}e-6\noutput_cost_per_token = {0}e-6\n'
+
+
+async def reopened(
+    data_dir: Path, own_file: Path | None = None
+) -> tuple[LiteLlmPriceList, FakeClock]:
+    clock = FakeClock()
+    prices = LiteLlmPriceList(clock=clock, data_dir=data_dir, own_file=own_file)
+    await prices.__aenter__()
+    await prices.load()
+    return prices, clock
+
+
+async def test_a_changed_own_file_is_taken_up_while_the_hub_runs(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text(OWN.format(1))
+    prices, clock = await reopened(tmp_path)
+    former = priced(prices, "m")
+    file.write_text(OWN.format(20))
+    await prices.load()
+    assert priced(prices, "m") == former  # looked at a moment ago
+    clock.advance(1)
+    await prices.load()
+    assert prices.cost_nano_usd(priced(prices, "m"), Tokens(prompt=1)) == 20_000
+    assert prices.cost_nano_usd(former, Tokens(prompt=1)) == 1_000
+
+
+async def test_an_own_file_may_come_and_go(tmp_path: Path) -> None:
+    prices, clock = await reopened(tmp_path)
+    assert prices.price("m") is None
+    (tmp_path / "prices.toml").write_text(OWN.format(1))
+    clock.advance(1)
+    await prices.load()
+    assert priced(prices, "m").source == "prices.toml"
+    assert "m" in prices.models()
+    (tmp_path / "prices.toml").unlink()
+    clock.advance(1)
+    await prices.load()
+    assert prices.price("m") is None
+    assert "m" not in prices.models()
+    assert "gpt-4o" in prices.models()
+
+
+@pytest.mark.parametrize("fault", ["[m", "[m]\ninput_cost_per_token = -1", None])
+async def test_a_file_that_became_faulty_is_told_once_and_the_former_prices_hold(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str | None
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(OWN.format(1))
+    prices, clock = await reopened(tmp_path, Path("mine.toml"))
+    former = priced(prices, "m")
+    if fault is None:
+        file.unlink()
+    else:
+        file.write_text(fault)
+    for _ in range(3):
+        clock.advance(1)
+        await prices.load()
+    assert priced(prices, "m") == former
+    assert len([one for one in caplog.records if one.levelname == "WARNING"]) == 1
+    file.write_text(OWN.format(20))
+    clock.advance(1)
+    await prices.load()
+    assert priced(prices, "m").id != former.id
+
+
+async def test_a_deeply_nested_own_file_is_a_fault_like_another(tmp_path: Path) -> None:
+    (tmp_path / "prices.json").write_text("[" * 200_000)
+    with pytest.raises(InvalidError):
+        await opened(tmp_path)
+
+
 def mixed(dice: random.Random) -> Tokens:
     prompt = dice.choice([1, 2, 900, 128_000, 150_000, 200_001, 300_000, 600_000])
     cached = dice.choice([0, prompt // 3])
