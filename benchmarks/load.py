@@ -39,6 +39,8 @@ class Job:
 class Connection(asyncio.Protocol):
     """One keep-alive connection with one request at a time."""
 
+    done: asyncio.Future[bytes] | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
 
@@ -52,11 +54,11 @@ class Connection(asyncio.Protocol):
         self.body += body
 
     def on_message_complete(self) -> None:
-        if not self.done.done():
+        if self.done is not None and not self.done.done():
             self.done.set_result(self.body)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
+        if self.done is not None and not self.done.done():
             self.done.set_exception(ConnectionError("connection lost"))
 
     async def exchange(self, head: bytes, body: bytes) -> bytes:

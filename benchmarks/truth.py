@@ -52,7 +52,7 @@ def judge(refusal: Call, of_server: Sequence[Call], sent: Sequence[float]) -> Tr
     if all(call.code != refusal.code for call in again):
         return Truth.TRUE
     before = of_server[: bisect_left(sent, told_at)]
-    is_overtaken = any(c.code not in {*GUARDS, ""} and c.ended > told_at for c in before)
+    is_overtaken = any(c.code not in {*GUARDS, ""} and c.ended > refusal.sent for c in before)
     return Truth.OVERTAKEN if is_overtaken else Truth.FALSE
 
 

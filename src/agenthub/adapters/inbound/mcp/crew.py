@@ -45,6 +45,8 @@ class Crew:
         member = self._group.create_task(_guarded(work))
         self._members.add(member)
         member.add_done_callback(self._members.discard)
+        # One that is cancelled before its first step would warn that it was never awaited.
+        member.add_done_callback(lambda _: work.close())
         return member
 
 
