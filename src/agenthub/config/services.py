@@ -42,7 +42,7 @@ from agenthub.domain.services.resilience.tracing import CallTracing
 from agenthub.domain.services.resilience.watching import ServiceWatch
 
 SHARED_RECOVER_AFTER = timedelta(minutes=15)
-"""Longer than any model call may take."""
+"""Minutes longer than any model call may take (`LONGEST_CALL_S`)."""
 
 
 def recover_after(settings: Settings) -> timedelta:

@@ -36,6 +36,8 @@ from agenthub.domain.services.cost.prices import PriceBook
 MARGIN_DIVISOR = 4
 """A reservation has a quarter more prompt than was counted: tokenizers differ by as much."""
 MARGIN_TOKENS = 32
+LONGEST_CALL_S = 600.0
+"""A whole answer: other hubs on the same database take a call for dead some minutes later."""
 
 _logger = logging.getLogger(__name__)
 
@@ -88,12 +90,14 @@ class ModelService:
         max_tokens: int,
         model: str | None,
         prices: PriceList,
+        longest_s: float = LONGEST_CALL_S,
     ) -> None:
         self._book = book
         self._budgets = budgets
         self._clock = clock
         self._ids = ids
         self._llm = llm
+        self._longest_s = longest_s
         self._max_tokens = max_tokens
         self._model = model
         self._prices = prices
@@ -126,7 +130,10 @@ class ModelService:
         call = await self._open(principal, self._filled(request), purpose)
         status = EntryStatus.ABORTED
         try:
-            async with aclosing(self._llm.complete(call.request)) as chunks:
+            async with (
+                aclosing(self._llm.complete(call.request)) as answer,
+                aclosing(self._in_time(call, answer)) as chunks,
+            ):
                 async for chunk in chunks:
                     call.hear(chunk)
                     if chunk.finish_reason is None:
@@ -141,6 +148,25 @@ class ModelService:
             cost_nano_usd = await self._ended(call, status)
         if call.last is not None:
             yield replace(call.last, cost_nano_usd=cost_nano_usd, entry_id=call.entry.id)
+
+    async def _in_time(
+        self, call: _Call, chunks: AsyncGenerator[ModelChunk]
+    ) -> AsyncGenerator[ModelChunk]:
+        """Give what comes within the time of a whole call. Raises TimedOutError after it."""
+        while True:
+            left_s = self._longest_s - (self._clock.monotonic() - call.begun_s)
+            try:
+                # Around each wait alone: a deadline held across a yield would cancel the reader.
+                async with asyncio.timeout(left_s):
+                    if left_s <= 0:
+                        raise TimeoutError
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                message = f"The model's answer took longer than {self._longest_s:g} seconds."
+                raise TimedOutError(message, code="model_timeout") from None
+            yield chunk
 
     async def offers(self, principal: Principal, query: str, limit: int) -> list[ModelOffer]:
         """List models whose price is known and whose name has all words, the hub's own first."""

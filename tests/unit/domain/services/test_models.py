@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from agenthub.config.services import SHARED_RECOVER_AFTER
 from agenthub.domain.entities.cost import Budget, Entry, EntryKind, EntryStatus, Purpose, Tokens
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.exceptions import (
@@ -24,7 +25,7 @@ from agenthub.domain.ids import DEFAULT_WORKSPACE
 from agenthub.domain.ports.outbound.llm import ModelChunk, ModelRequest
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.prices import PriceBook
-from agenthub.domain.services.models import ModelService
+from agenthub.domain.services.models import LONGEST_CALL_S, ModelService
 from tests.fakes.clock import FakeClock, FakeIdFactory
 from tests.fakes.llm import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, FakeLlm, FakePriceList
 from tests.fakes.storage import FakeUnitOfWork
@@ -54,6 +55,7 @@ class House:
     llm: FakeLlm = field(default_factory=lambda: FakeLlm([*SAID, END]))
     model: str | None = "priced"
     budgets: tuple[Budget, ...] = ()
+    longest_s: float = LONGEST_CALL_S
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -77,6 +79,7 @@ class House:
             clock=self.clock,
             ids=FakeIdFactory(),
             llm=self.llm,
+            longest_s=self.longest_s,
             max_tokens=100,
             model=self.model,
             prices=prices,
@@ -129,6 +132,34 @@ async def test_the_most_it_can_cost_is_set_aside_before_anything_is_sent() -> No
         assert house.llm.requests[0].call_id == house.entry.id
         house.llm.gate.set()
         await soon(asking)
+
+
+async def test_an_answer_without_an_end_is_cut_off_and_settled() -> None:
+    house = House(FakeLlm([*SAID, END], held=2), longest_s=0.01)
+    house.llm.gate.clear()
+    async with house.living() as service:
+        with pytest.raises(TimedOutError) as caught:
+            await soon(ask(service))
+    assert caught.value.code == "model_timeout"
+    assert house.llm.closed == 1
+    assert (house.entry.status, house.entry.error_code) == (EntryStatus.ERROR, "model_timeout")
+    assert house.entry.cost_nano_usd == HEARD
+
+
+async def test_a_reader_who_is_slow_holds_no_call_open() -> None:
+    house = House()
+    async with house.living() as service:
+        chunks = service.complete(OWNER, ASKED, Purpose.CHAT)
+        await anext(chunks)
+        house.clock.advance(LONGEST_CALL_S)
+        with pytest.raises(TimedOutError):
+            await anext(chunks)
+    assert house.llm.closed == 1
+    assert house.entry.status is EntryStatus.ERROR
+
+
+def test_no_call_lasts_until_other_hubs_take_it_for_dead() -> None:
+    assert SHARED_RECOVER_AFTER.total_seconds() >= LONGEST_CALL_S + 120
 
 
 async def test_a_reader_who_leaves_pays_for_what_was_said() -> None:
