@@ -51,8 +51,8 @@ class BudgetService:
 
     A settlement runs to its end even if its caller is cancelled, and again until the database
     takes it. What a dead process has left reserved is settled as ESTIMATED at what was set aside:
-    at the start, and while other hubs share the database (`recover_after` above zero) every now
-    and then, but only what is older than that.
+    at the start (later, where the database does not let it), and while other hubs share the
+    database (`recover_after` above zero) every now and then, but only what is older than that.
     """
 
     def __init__(
@@ -76,10 +76,11 @@ class BudgetService:
     async def __aenter__(self) -> Self:
         """Make the hub's first budget, once and for all. Raises UnavailableError."""
         await self._make_first()
-        await self.recover()
+        found = await self._recover()
         await self._tasks.__aenter__()
-        if self._recover_after:
-            self._tasks.create_task(self._keep_recovering(), name="budget-recovery")
+        if self._recover_after or found is None:
+            work = self._keep_recovering(is_done=found is not None)
+            self._tasks.create_task(work, name="budget-recovery")
         return self
 
     async def __aexit__(
@@ -132,6 +133,10 @@ class BudgetService:
 
     async def recover(self) -> int:
         """Settle what dead processes have reserved; says how many. A failure is logged."""
+        return await self._recover() or 0
+
+    async def _recover(self) -> int | None:
+        """Give how many are settled, None where the database did not let it."""
         now = self._clock.now()
         try:
             async with self._uow.begin(OWNER) as tx:
@@ -145,7 +150,7 @@ class BudgetService:
                 await tx.commit()
         except HubError as error:
             _logger.error("reservations of a dead hub stay for now: %s", error.message)
-            return 0
+            return None
         if left:
             _logger.warning("%d calls of a dead hub are settled at their estimate", len(left))
         return len(left)
@@ -221,9 +226,12 @@ class BudgetService:
             return
         _logger.warning("the entry %s is left to the next start", entry.id)
 
-    async def _keep_recovering(self) -> None:
-        while not await self._is_closing_within(RECOVER_EVERY_S):
-            await self.recover()
+    async def _keep_recovering(self, *, is_done: bool) -> None:
+        """Recover until it is done, and beside other hubs again and again."""
+        while self._recover_after or not is_done:
+            if await self._is_closing_within(RECOVER_EVERY_S if is_done else LONGEST_RETRY_S):
+                return
+            is_done = await self._recover() is not None
 
     async def _is_closing_within(self, pause_s: float) -> bool:
         try:

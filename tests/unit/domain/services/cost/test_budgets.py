@@ -298,6 +298,24 @@ async def test_beside_other_hubs_only_old_reservations_are_recovered(house: Hous
     assert house.rows.entries["2"].status is EntryStatus.RESERVED
 
 
+@pytest.mark.parametrize("recover_after", [timedelta(0), timedelta(minutes=15)])
+async def test_what_could_not_be_recovered_at_the_start_is_recovered_soon_after(
+    house: House, monkeypatch: pytest.MonkeyPatch, recover_after: timedelta
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_RETRY_S", 0.001)
+    house.recover_after = recover_after
+    async with house.living(HUB) as service:
+        await service.reserve(OWNER, house.entry("1", 300))
+    house.clock.advance(16 * 60)
+    house.uow.fault = DOWN
+    async with house.living() as service:
+        assert house.rows.entries["1"].status is EntryStatus.RESERVED
+        house.uow.fault = None
+        await service.reserve(OWNER, house.entry("2", 20))
+        await eventually(lambda: house.rows.entries["1"].status is EntryStatus.ESTIMATED)
+        assert house.rows.entries["2"].status is EntryStatus.RESERVED
+
+
 async def test_nothing_is_reserved_while_the_database_is_down(house: House) -> None:
     async with house.living(HUB) as service:
         house.uow.fault = DOWN
