@@ -21,7 +21,7 @@ LOST = 0
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One call. With `leaves`, its caller hangs up after the words that a slow answer begins with."""
+    """One call. With `leaves`, its caller hangs up once a slow answer has begun."""
 
     number: int
     mode: Mode
