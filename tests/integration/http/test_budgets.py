@@ -136,6 +136,17 @@ async def test_a_change_leaves_the_rest_as_it_is(hub: Served) -> None:
     assert (await hub.http.get(place)).json() == changed.json()
 
 
+async def test_null_takes_the_end_away_and_leaves_all_else(hub: Served) -> None:
+    made = await _make(hub)
+    place = f"{BUDGETS}/{made['id']}"
+    ends_at = "2999-01-01T00:00:00Z"
+    assert (await hub.http.patch(place, json={"ends_at": ends_at})).json()["ends_at"] == ends_at
+    rest = {"limit_usd": None, "limit_nano_usd": None, "hard_stop": None, "alerts": None}
+    assert (await hub.http.patch(place, json=rest)).json()["ends_at"] == ends_at
+    changed = (await hub.http.patch(place, json={**rest, "ends_at": None})).json()
+    assert changed == {**made, "updated_at": changed["updated_at"]}
+
+
 async def test_an_unknown_budget_is_not_found(hub: Served) -> None:
     place = f"{BUDGETS}/nobody"
     for answer in (

@@ -19,7 +19,7 @@ from agenthub.domain.ids import BudgetId, EndpointId, GroupId, KeyId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.storage.cost import Spend
 from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction, UnitOfWork
-from agenthub.domain.services.cost.spending import may_see, spend_so_far
+from agenthub.domain.services.cost.spending import alert, may_see, spend_so_far
 from agenthub.domain.services.directory import Directory
 
 
@@ -46,12 +46,13 @@ class BudgetDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPatch:
-    """What is to change; None leaves a field as it is."""
+    """What is to change; None leaves a field as it is. `is_endless` takes the end away."""
 
     limit: Limit = Limit()
     hard_stop: bool | None = None
     alerts: tuple[int, ...] | None = None
     ends_at: datetime | None = None
+    is_endless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,8 @@ class BudgetBook:
     async def update(self, principal: Principal, budget_id: str, patch: BudgetPatch) -> BudgetView:
         """Change a budget. Raises NotFoundError, InvalidError, DeniedError.
 
-        A percent that is not crossed under a new limit is told again once it is.
+        A percent that is not crossed under a new limit is told again once it is; one that only
+        the new limit has crossed is told at once.
         """
         _may_write(principal)
         now = self._clock.now()
@@ -146,13 +148,13 @@ class BudgetBook:
                 limit_nano_usd=former.limit_nano_usd if limit is None else limit,
                 hard_stop=former.hard_stop if patch.hard_stop is None else patch.hard_stop,
                 alerts=former.alerts if patch.alerts is None else tuple(sorted(patch.alerts)),
-                ends_at=patch.ends_at or former.ends_at,
+                ends_at=None if patch.is_endless else patch.ends_at or former.ends_at,
                 updated_at=now,
             )
             await tx.budgets.save(budget)
             if former.ends_at is not None and former.ends_at <= now:
                 await self._count_anew(tx, budget, now)
-            await _forget_alerts(tx, budget, now)
+            await self._tell(tx, budget, now)
             view = await self._view(tx, budget, now)
             await tx.commit()
         return view
@@ -171,6 +173,19 @@ class BudgetBook:
         former = await tx.budgets.spend(budget.id, start)
         spend = await spend_so_far(tx, budget, self._name_of(budget), now)
         await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=former.alerted))
+
+    async def _tell(self, tx: Transaction, budget: Budget, now: datetime) -> None:
+        """Tell percents that the change has crossed; let those out of reach be told again."""
+        start = period_start(budget.period, now)
+        spend = await tx.budgets.spend(budget.id, start)
+        highest = max((0, *budget.crossed(spend.spent_nano_usd)))
+        is_over = budget.ends_at is not None and budget.ends_at <= now
+        if highest == spend.alerted or is_over:
+            return
+        await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=highest))
+        server = self._name_of(budget) if budget.scope is BudgetScope.SERVER else None
+        for percent in budget.crossed(spend.spent_nano_usd, above=spend.alerted):
+            tx.emit(alert(budget, percent, spend.spent_nano_usd, server, now))
 
     async def _view(self, stored: Reading, budget: Budget, now: datetime) -> BudgetView:
         start = period_start(budget.period, now)
@@ -212,15 +227,6 @@ class BudgetBook:
         if found is None:
             raise InvalidError.at("subject", message=f"there is no such {draft.scope.value}")
         return found
-
-
-async def _forget_alerts(tx: Transaction, budget: Budget, now: datetime) -> None:
-    """Let percents be told again that a new limit has put out of reach."""
-    start = period_start(budget.period, now)
-    spend = await tx.budgets.spend(budget.id, start)
-    highest = max((0, *budget.crossed(spend.spent_nano_usd)))
-    if highest < spend.alerted:
-        await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=highest))
 
 
 def _nano_of(limit: Limit) -> int | None:

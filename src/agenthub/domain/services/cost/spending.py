@@ -72,7 +72,8 @@ async def settle(tx: Transaction, entry: Entry, now: datetime) -> bool:
         )
         await tx.budgets.put_spend(budget.id, start, settled)
         for percent in percents:
-            tx.emit(_alert(budget, percent, spent, former, now))
+            server = former.party.server if budget.scope is BudgetScope.SERVER else None
+            tx.emit(alert(budget, percent, spent, server, now))
     if entry.cost_nano_usd != 0:
         tx.emit(_recorded(entry, former, now))
     return True
@@ -92,6 +93,24 @@ async def spend_so_far(stored: Reading, budget: Budget, server: str, now: dateti
     ]
     spent = sum(row.cost_nano_usd for row in rows)
     return Spend(spent_nano_usd=spent, reserved_nano_usd=sum(under_way))
+
+
+def alert(
+    budget: Budget, percent: int, spent: int, server: str | None, now: datetime
+) -> BudgetAlerted:
+    """Say that a percent is crossed. `server` is the name of the server of its budget."""
+    return BudgetAlerted(
+        workspace=budget.workspace,
+        at=now,
+        budget_id=budget.id,
+        scope=budget.scope.value,
+        subject=budget.subject,
+        percent=percent,
+        spent_nano_usd=spent,
+        limit_nano_usd=budget.limit_nano_usd,
+        hard_stop=budget.hard_stop,
+        server=server,
+    )
 
 
 def _filter_of(budget: Budget, server: str, since: datetime) -> EntryFilter:
@@ -143,21 +162,6 @@ def _amounts(budget: Budget, spend: Spend | None) -> tuple[str, str]:
 
 def _wait_s(refusal: QuotaError) -> float:
     return math.inf if refusal.retry_after_s is None else refusal.retry_after_s
-
-
-def _alert(budget: Budget, percent: int, spent: int, entry: Entry, now: datetime) -> BudgetAlerted:
-    return BudgetAlerted(
-        workspace=entry.workspace,
-        at=now,
-        budget_id=budget.id,
-        scope=budget.scope.value,
-        subject=budget.subject,
-        percent=percent,
-        spent_nano_usd=spent,
-        limit_nano_usd=budget.limit_nano_usd,
-        hard_stop=budget.hard_stop,
-        server=entry.party.server if budget.scope is BudgetScope.SERVER else None,
-    )
 
 
 def _recorded(entry: Entry, former: Entry, now: datetime) -> CostRecorded:

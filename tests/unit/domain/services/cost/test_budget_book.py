@@ -119,6 +119,51 @@ async def test_what_a_raised_limit_puts_out_of_reach_is_told_again(desk: Desk) -
         assert desk.percents == [50, 80, 80]
 
 
+@pytest.mark.parametrize("scope", [BudgetScope.HUB, BudgetScope.SERVER])
+async def test_a_limit_below_what_is_spent_is_told_at_once_and_once(
+    desk: Desk, scope: BudgetScope
+) -> None:
+    time = endpoint("time", id="E-time")
+    desk.directory.put_endpoint(time)
+    async with desk.uow.begin(OWNER) as tx:
+        await tx.endpoints.add(time)
+        await tx.commit()
+    draft = HUB if scope is BudgetScope.HUB else replace(HUB, scope=scope, subject="time")
+    await desk.keep(entry("1", at=desk.clock.now(), party=CALLER, cost_nano_usd=400))
+    made = await desk.book.create(OWNER, draft)
+    lower = BudgetPatch(limit=Limit(nano_usd=450))
+    await desk.book.update(OWNER, made.budget.id, lower)
+    assert desk.percents == [50, 80]
+    await desk.book.update(OWNER, made.budget.id, replace(lower, hard_stop=True))
+    assert desk.percents == [50, 80]
+    await desk.book.update(OWNER, made.budget.id, BudgetPatch(limit=Limit(nano_usd=400)))
+    assert desk.percents == [50, 80, 100]
+    told = desk.uow.rows[OWNER.workspace].events[-1]
+    assert (told.facts["spent_nano_usd"], told.facts["limit_nano_usd"]) == (400, 400)
+    assert told.facts["server"] == ("time" if scope is BudgetScope.SERVER else None)
+
+
+async def test_a_budget_that_is_over_tells_nothing(desk: Desk) -> None:
+    await desk.keep(entry("1", at=desk.clock.now(), party=CALLER, cost_nano_usd=400))
+    ends_at = desk.clock.now() + timedelta(hours=1)
+    made = await desk.book.create(OWNER, replace(HUB, ends_at=ends_at))
+    desk.clock.advance(7_200)
+    await desk.book.update(OWNER, made.budget.id, BudgetPatch(limit=Limit(nano_usd=400)))
+    assert desk.percents == []
+
+
+async def test_the_end_of_a_budget_can_be_taken_away(desk: Desk) -> None:
+    ends_at = desk.clock.now() + timedelta(hours=1)
+    made = await desk.book.create(OWNER, replace(HUB, ends_at=ends_at))
+    desk.clock.advance(7_200)
+    await desk.keep(entry("1", at=desk.clock.now(), party=CALLER, cost_nano_usd=4))
+    kept = await desk.book.update(OWNER, made.budget.id, BudgetPatch())
+    assert kept.budget.ends_at == ends_at
+    view = await desk.book.update(OWNER, made.budget.id, BudgetPatch(is_endless=True))
+    assert view.budget.ends_at is None
+    assert view.spend.spent_nano_usd == 4
+
+
 async def test_a_budget_that_holds_once_more_counts_what_it_missed(desk: Desk) -> None:
     ends_at = desk.clock.now() + timedelta(hours=1)
     async with desk.money() as service:

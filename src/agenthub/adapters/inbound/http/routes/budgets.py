@@ -63,13 +63,27 @@ class BudgetIn(Body):
 
 
 class BudgetPatchIn(Body):
-    """What is to change; what is missing or null stays. Scope, subject and period are for good."""
+    """What is to change; what is missing or null stays, but `ends_at: null` takes the end away.
+
+    Scope, subject and period are for good.
+    """
 
     limit_usd: Usd = None
     limit_nano_usd: NanoUsd = None
     hard_stop: HardStop | None = None
     alerts: Percents | None = None
-    ends_at: Moment | None = None
+    ends_at: Annotated[
+        Moment | None, Field(description="Missing: as it was. Null: without an end.")
+    ] = None
+
+    def patch(self) -> BudgetPatch:
+        return BudgetPatch(
+            limit=Limit(usd=self.limit_usd, nano_usd=self.limit_nano_usd),
+            hard_stop=self.hard_stop,
+            alerts=None if self.alerts is None else tuple(self.alerts),
+            ends_at=self.ends_at,
+            is_endless=self.ends_at is None and "ends_at" in self.model_fields_set,
+        )
 
 
 class BudgetOut(BaseModel):
@@ -132,13 +146,8 @@ async def get_budget(budget_id: BudgetPath, hub: HubDep, principal: Reader) -> B
 async def change_budget(
     budget_id: BudgetPath, body: BudgetPatchIn, hub: HubDep, principal: Writer
 ) -> BudgetOut:
-    patch = BudgetPatch(
-        limit=Limit(usd=body.limit_usd, nano_usd=body.limit_nano_usd),
-        hard_stop=body.hard_stop,
-        alerts=None if body.alerts is None else tuple(body.alerts),
-        ends_at=body.ends_at,
-    )
-    return _show(await hub.budgets.update(principal, budget_id, patch))
+    """A percent that a lower limit has crossed is told at once (`budget.alert`)."""
+    return _show(await hub.budgets.update(principal, budget_id, body.patch()))
 
 
 @router.delete(
