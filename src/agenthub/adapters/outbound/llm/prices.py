@@ -61,6 +61,10 @@ class _Head(msgspec.Struct):
             self.output_cost_per_token is not None or not needs_output
         )
 
+    @property
+    def looks_free(self) -> bool:
+        return not (self.tiered_pricing or self.input_cost_per_token or self.output_cost_per_token)
+
 
 class LiteLlmPriceList(PriceList):
     """A resident: entering it checks the operator's file. The bundled map is read when needed.
@@ -165,7 +169,7 @@ def _read_bundled() -> tuple[dict[str, msgspec.Raw], list[str]]:
         if path.is_file():
             entries = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
             entries.pop("sample_spec", None)
-            return entries, [name for name, raw in entries.items() if _head(raw).is_priced]
+            return entries, [name for name, raw in entries.items() if _is_priced(raw)]
     return {}, []
 
 
@@ -176,11 +180,28 @@ def _head(raw: msgspec.Raw) -> _Head:
         return _Head()
 
 
+def _is_priced(raw: msgspec.Raw) -> bool:
+    """Say whether the tokens are what is billed: zeros stand where a picture or a query is, too."""
+    head = _head(raw)
+    return head.is_priced and not (head.looks_free and _bills_otherwise(raw))
+
+
+def _bills_otherwise(raw: msgspec.Raw) -> bool:
+    """Say whether an entry has a price, and none of it for tokens."""
+    prices = {
+        name: bytes(value).decode()
+        for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items()
+        if "cost" in name
+    }
+    dear = [name for name, text in prices.items() if price_of(text)]
+    return bool(dear) and not any(field_of(name) for name in dear)
+
+
 def _body(model: str, raw: msgspec.Raw) -> dict[str, Any] | None:
     """Read the prices of one bundled entry, from the digits as they are written."""
-    head = _head(raw)
-    if not head.is_priced:
+    if not _is_priced(raw):
         return None
+    head = _head(raw)
     prices: dict[Field, Decimal] = {}
     for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
         field = field_of(name)

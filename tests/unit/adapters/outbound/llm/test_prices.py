@@ -80,6 +80,22 @@ async def test_a_provider_before_the_name_is_understood_only_where_it_is_that_on
     assert prices.price("openai/never-heard-of") is None
 
 
+@pytest.mark.parametrize("model", ["gemini/lyria-3-pro-preview", "rerank-v3.5"])
+async def test_what_is_billed_otherwise_than_by_tokens_is_not_free(
+    tmp_path: Path, model: str
+) -> None:
+    prices = make(tmp_path)
+    assert prices.price(model) is None
+    assert model not in prices.models()
+
+
+@pytest.mark.parametrize("model", ["gemini/gemma-3-27b-it", "omni-moderation-latest"])
+async def test_what_is_free_in_every_way_is_free(tmp_path: Path, model: str) -> None:
+    prices = make(tmp_path)
+    assert prices.cost_nano_usd(priced(prices, model), Tokens(prompt=9, completion=9)) == 0
+    assert model in prices.models()
+
+
 @pytest.mark.parametrize(
     ("tokens", "nano_usd"),
     [
