@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from agenthub.domain.entities.cost import (
     Entry,
@@ -36,6 +36,11 @@ from agenthub.domain.services.cost.prices import PriceBook
 MARGIN_DIVISOR = 4
 """A reservation has a quarter more prompt than was counted: tokenizers differ by as much."""
 MARGIN_TOKENS = 32
+PICTURE_TOKENS = 5_000
+"""More than any provider bills for a picture that it scales down itself; counts say 250."""
+DEAR_PICTURES = {"gpt-4o-mini": 50_000}
+"""Models whose tokens are cheap, and whose pictures are as dear as elsewhere."""
+_PICTURES = ("image", "image_url", "input_image")
 LONGEST_CALL_S = 600.0
 """A whole answer: other hubs on the same database take a call for dead some minutes later."""
 
@@ -210,7 +215,7 @@ class ModelService:
         """Set the most that the call can cost aside. Raises QuotaError (`budget_exceeded`)."""
         prompt = await self._llm.count(request)
         price = await self._book.today(principal, request.model)
-        expected = prompt + prompt // MARGIN_DIVISOR + MARGIN_TOKENS
+        expected = prompt + prompt // MARGIN_DIVISOR + MARGIN_TOKENS + _picture_tokens(request)
         reserved = 0 if price is None else self._book.most(price, expected, request.max_tokens)
         entry = Entry(
             id=EntryId(request.call_id),
@@ -279,6 +284,23 @@ class ModelService:
             completion = call.request.max_tokens
         tokens = Tokens(prompt=call.prompt, completion=completion)
         return tokens, EntryStatus.ESTIMATED if status is EntryStatus.OK else status
+
+
+def _picture_tokens(request: ModelRequest) -> int:
+    """Give the most tokens that the pictures of a prompt can be: no size of theirs is known."""
+    dear = (each for name, each in DEAR_PICTURES.items() if name in request.model)
+    return next(dear, PICTURE_TOKENS) * sum(
+        _pictures(message.get("content")) for message in request.messages
+    )
+
+
+def _pictures(content: object) -> int:
+    """Count the pictures among the parts of a message, and of what tools have given in it."""
+    found: list[Any] = content if isinstance(content, list) else []  # pyright: ignore[reportUnknownVariableType]
+    parts: list[dict[str, Any]] = [part for part in found if isinstance(part, dict)]
+    return sum(
+        1 if part.get("type") in _PICTURES else _pictures(part.get("content")) for part in parts
+    )
 
 
 def _may_be_billed(error: Exception) -> bool:

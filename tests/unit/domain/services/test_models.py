@@ -56,6 +56,7 @@ class House:
     model: str | None = "priced"
     budgets: tuple[Budget, ...] = ()
     longest_s: float = LONGEST_CALL_S
+    models: tuple[str, ...] = ("priced", "other")
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -65,7 +66,7 @@ class House:
     async def living(self) -> AsyncGenerator[ModelService]:
         for one in self.budgets:
             self.uow.rows[DEFAULT_WORKSPACE].cost.budgets[one.id] = one
-        prices = FakePriceList("priced", "other")
+        prices = FakePriceList(*self.models)
         budgets = BudgetService(
             clock=self.clock,
             ids=FakeIdFactory(),
@@ -132,6 +133,21 @@ async def test_the_most_it_can_cost_is_set_aside_before_anything_is_sent() -> No
         assert house.llm.requests[0].call_id == house.entry.id
         house.llm.gate.set()
         await soon(asking)
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+SEEN = {"type": "tool_result", "content": [{"type": "image", "source": {}}]}
+
+
+@pytest.mark.parametrize(
+    ("model", "each"), [("priced", 5_000), ("openai/gpt-4o-mini-2024-07-18", 50_000)]
+)
+async def test_pictures_are_set_aside_at_the_most_they_can_be(model: str, each: int) -> None:
+    parts = [{"type": "text", "text": "image_url"}, PICTURE, PICTURE, SEEN, {"type": []}]
+    house = House(FakeLlm([END]), model=model, models=(model,))
+    async with house.living() as service:
+        await ask(service, replace(ASKED, model="", messages=[{"role": "user", "content": parts}]))
+    assert 3 * each <= house.entry.reserved_nano_usd / INPUT_NANO < 3 * each + 500
 
 
 async def test_an_answer_without_an_end_is_cut_off_and_settled() -> None:
