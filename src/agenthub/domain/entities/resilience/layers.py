@@ -137,6 +137,8 @@ def _overlaid(base: P, layer: Mapping[str, Any], loc: Loc, faults: list[FieldFau
         elif value is not None or rule.nullable:
             changes[name] = _read(getattr(base, name), rule, value, (*loc, name), faults)
     if len(faults) > before:
+        told = [(name, rules[name].fault_of(value)) for name, value in changes.items()]
+        faults += [FieldFault((*loc, name), fault) for name, fault in told if fault is not None]
         return base
     try:
         return replace(base, **changes)

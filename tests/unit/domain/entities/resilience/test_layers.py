@@ -233,3 +233,21 @@ def test_money_is_exact_both_ways(nano: int) -> None:
 def test_money_is_a_plain_decimal_text(bad: object) -> None:
     with pytest.raises(ValueError, match="text"):
         nano_of(bad)
+
+
+def test_faults_within_a_part_hide_none_of_the_fields_beside_it() -> None:
+    layer = {
+        "timeout_s": 0,
+        "breaker": {"open_s": 0, "colour": "red"},
+        "retry": {"max_retries": 9},
+        "balancing": "x",
+    }
+    with pytest.raises(InvalidError) as refused:
+        merged(PLAIN, layer)
+    assert {fault.loc for fault in refused.value.faults} == {
+        ("timeout_s",),
+        ("breaker", "open_s"),
+        ("breaker", "colour"),
+        ("retry", "max_retries"),
+        ("balancing",),
+    }
