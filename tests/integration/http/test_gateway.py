@@ -131,6 +131,8 @@ async def test_an_agent_reads_that_a_server_is_switched_off(hub: Served, era: Ag
         assert facts is not None
         assert (facts["code"], "retryAfterS" in facts) == ("circuit_open", False)
         assert "switched off by an operator" in facts["text"]
+        assert "(agenthub gate reset demo)" in facts["text"]
+        assert "try later" not in facts["text"]
         await hub.http.post(f"{GATES}/demo/reset")
         assert text_of(await agent.call(TOOL, {})) == "ok"
 

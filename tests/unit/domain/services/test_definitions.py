@@ -158,6 +158,7 @@ async def test_a_changed_tool_is_held_before_any_agent_is_told_and_its_siblings_
         with pytest.raises(QuarantinedError) as refused:
             desk.find("demo__read", era)
         assert refused.value.code == "tool_quarantined"
+        assert "agenthub definitions ls" in refused.value.message
         assert desk.service.is_held(DEMO.id, "read", era)
     await eventually(lambda: len(desk.events) == 1)
     assert desk.events[0].name == "definition.changed"

@@ -16,7 +16,13 @@ from agenthub.adapters.inbound.mcp.envelope import (
 from agenthub.adapters.inbound.mcp.frames import text
 from agenthub.adapters.inbound.mcp.results import complete_result
 from agenthub.adapters.inbound.mcp.versions import is_modern
-from agenthub.domain.exceptions import ErrorKind, HubError, InvalidError, RpcError
+from agenthub.domain.exceptions import (
+    ErrorKind,
+    HeldBackError,
+    HubError,
+    InvalidError,
+    RpcError,
+)
 
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
@@ -145,5 +151,17 @@ _NEXT = {
 def _when(error: HubError) -> str:
     """Name the next step."""
     if error.retry_after_s is not None:
-        return f" Try again in {ceil(error.retry_after_s)} s or later."
+        return f" Try again in {_wait(ceil(error.retry_after_s))} or later."
+    if isinstance(error, HeldBackError):
+        return " Waiting does not help until an operator resets it; use another tool, or tell them."
     return _NEXT[error.kind]
+
+
+def _wait(seconds: int) -> str:
+    """Write a wait for a reader; `retryAfterS` has it exactly."""
+    if seconds < 2 * 60:
+        return f"{seconds} s"
+    for unit, each_s, most_s in (("minutes", 60, 2 * 3_600), ("hours", 3_600, 2 * 86_400)):
+        if seconds < most_s:
+            return f"about {round(seconds / each_s)} {unit}"
+    return f"about {round(seconds / 86_400)} days"

@@ -307,7 +307,8 @@ class CatalogService(McpListener):
                 if name == key and chosen:
                     text = f"The tool {key!r} of the server {endpoint.name!r} is held back: what it"
                     text += " does or says changed since it was accepted. A person must look at"
-                    raise QuarantinedError(f"{text} the change and accept it at the hub.")
+                    text += f" the change (agenthub definitions ls {endpoint.name}) and accept it"
+                    raise QuarantinedError(f"{text} at the hub.")
 
     def _members(self, view: View) -> list[tuple[Endpoint, GroupMember | None]]:
         """List the enabled servers of a view, each with the choice of items, if any."""

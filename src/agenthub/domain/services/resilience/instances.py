@@ -218,9 +218,12 @@ def _paused(server: str, wait_s: float) -> OverLimitError:
 
 def _held_back(server: str, tool: str, state: State, retry_after_s: float | None) -> HeldBackError:
     what = f"The tool {tool!r} of the server" if tool else "The server"
-    why = "was switched off by an operator" if state is State.FORCED_OPEN else "fails now"
+    why, then = "fails now", ""
+    if state is State.FORCED_OPEN:
+        why = "was switched off by an operator"
+        then = f" An operator must reset it (agenthub gate reset {server})."
     return HeldBackError(
-        f"{what} {server!r} {why}; its circuit breaker is {state.value}.",
+        f"{what} {server!r} {why}; its circuit breaker is {state.value}.{then}",
         code="circuit_open",
         retry_after_s=retry_after_s,
     )

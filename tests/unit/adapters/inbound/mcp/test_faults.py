@@ -22,6 +22,7 @@ from agenthub.domain.exceptions import (
     DeniedError,
     ErrorKind,
     GoneError,
+    HeldBackError,
     HubError,
     InvalidError,
     NotFoundError,
@@ -200,3 +201,31 @@ def test_an_error_without_id_has_none_for_modern_agents() -> None:
 )
 def test_modern_agents_get_the_status_that_belongs_to_the_code(code: int, status: int) -> None:
     assert http_status(code) == status
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "words"),
+    [
+        (7.2, "8 s"),
+        (119, "119 s"),
+        (121, "about 2 minutes"),
+        (7_199, "about 120 minutes"),
+        (7_200, "about 2 hours"),
+        (172_800, "about 2 days"),
+        (801_842, "about 9 days"),
+    ],
+)
+def test_a_model_reads_a_long_wait_in_units_of_people(wait_s: float, words: str) -> None:
+    result = to_tool_result(QuotaError("Spent.", retry_after_s=wait_s), MODERN)
+    assert result is not None
+    read = json.loads(result)
+    assert read["content"][0]["text"] == f"Spent. Try again in {words} or later."
+    assert read["_meta"]["agenthub/error"]["retryAfterS"] == wait_s
+
+
+def test_a_model_is_not_told_to_wait_for_what_only_an_operator_ends() -> None:
+    result = to_tool_result(HeldBackError("Shut.", code="circuit_open"), NEW)
+    assert result is not None
+    words = json.loads(result)["content"][0]["text"]
+    assert "Waiting does not help until an operator resets it" in words
+    assert "later" not in words
