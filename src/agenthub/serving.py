@@ -7,13 +7,11 @@ import logging
 import signal
 import socket
 import sys
-import tomllib
 from collections.abc import AsyncGenerator, Generator
 from types import FrameType
 
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 
 from agenthub.adapters.inbound.cli.local import ServeOptions
 from agenthub.adapters.inbound.http.protocol import (
@@ -23,7 +21,7 @@ from agenthub.adapters.inbound.http.protocol import (
 from agenthub.config import data_folder
 from agenthub.config.banner import banner, short_banner
 from agenthub.config.logging import set_up_logging
-from agenthub.config.settings import CONFIG_FILE, Settings, load_settings
+from agenthub.config.settings import SETTINGS_ERRORS, Settings, faults_of, load_settings
 from agenthub.domain.entities.endpoints import StdioTransport
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.exceptions import ConflictError, HubError
@@ -43,11 +41,8 @@ def serve(options: ServeOptions) -> int:
     """Run the hub until it is told to stop. Gives 0; 1 when it cannot start; 2 for settings."""
     try:
         settings = load_settings(host=options.host, port=options.port, data_dir=options.data_dir)
-    except ValidationError as error:
-        _complain(*(f"setting {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-        return 2
-    except tomllib.TOMLDecodeError as error:
-        _complain(f"{CONFIG_FILE} is no TOML: {error}")
+    except SETTINGS_ERRORS as error:
+        _complain(*faults_of(error))
         return 2
     set_up_logging(settings.log.format, settings.log.level)
     with contextlib.ExitStack() as held:

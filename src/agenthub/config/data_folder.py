@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+CONFIG_FILE = "agenthub.toml"
 TOKEN_FILE = "owner-token"  # noqa: S105  a file's name
 ADDRESS_FILE = "hub.json"
 LOCK_FILE = "lock"

@@ -3,12 +3,21 @@
 import base64
 import binascii
 import os
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,11 +26,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agenthub.config import data_folder
 from agenthub.config.policy_settings import Environment, Gateway, layers_of
 from agenthub.domain.entities.cost import NANO_PER_USD
 from agenthub.domain.entities.resilience.filed import FileLayers
 
-CONFIG_FILE = "agenthub.toml"
+CONFIG_FILE = data_folder.CONFIG_FILE
+SETTINGS_ERRORS = (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError)
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -191,7 +202,7 @@ class Settings(BaseSettings):
 def load_settings(**given: Any) -> Settings:
     """Read the settings; `given` (command-line options) wins over the environment and the file.
 
-    Raises pydantic.ValidationError, which names each wrong setting.
+    Raises one of SETTINGS_ERRORS; `faults_of` puts it in words.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     data_dir = Path(
@@ -215,3 +226,12 @@ def load_settings(**given: Any) -> Settings:
 
     values: dict[str, Any] = {**chosen, "data_dir": data_dir}
     return FiledSettings(**values)
+
+
+def faults_of(error: Exception) -> list[str]:
+    """Say what is wrong with the settings: one line for each fault."""
+    if isinstance(error, ValidationError):
+        return [f"setting {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+    if isinstance(error, OSError):
+        return [f"{CONFIG_FILE} cannot be read: {error.strerror or error}"]
+    return [f"{CONFIG_FILE} is no TOML: {error}"]

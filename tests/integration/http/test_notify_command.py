@@ -20,6 +20,7 @@ async def notify(hub: Served, *words: str) -> int:
         version="0",
         now=SystemClock().now,
         serve=_no_serve,
+        setting_faults=lambda folder: [],
         owner_token=lambda folder: TOKEN,
         address=lambda folder: f"http://127.0.0.1:{hub.port}",
     )

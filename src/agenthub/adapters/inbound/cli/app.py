@@ -11,6 +11,7 @@ from agenthub.adapters.inbound.cli.commands import (
     calls,
     costs,
     definitions,
+    doctor,
     gates,
     groups,
     instances,
@@ -62,6 +63,7 @@ def _build(local: Local) -> typer.Typer:
     app.callback()(_root(local))
     _add_local(app, local)
     servers.add_to(app)
+    doctor.add_to(app)
     calls.add_to(app)
     top.add_to(app)
     costs.add_to(app)
@@ -97,7 +99,12 @@ def _root(local: Local) -> Callable[..., None]:
     ) -> None:
         """Common options."""
         _ = version
-        context.obj = Session(lambda: _connect(local, url, token, data_dir), data_dir, local.now)
+        context.obj = Session(
+            connect=lambda: _connect(local, url, token, data_dir),
+            data_dir=data_dir,
+            setting_faults=lambda: local.setting_faults(data_dir),
+            now=local.now,
+        )
 
     return root
 

@@ -12,10 +12,14 @@ from agenthub.adapters.inbound.cli.remote import Remote
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`connect` opens a connection to the hub; raises Failure when it has no token."""
+    """`connect` opens a connection to the hub; raises Failure when it has no token.
+
+    `setting_faults` says what is wrong with `agenthub.toml` here.
+    """
 
     connect: Callable[[], Remote]
     data_dir: Path | None
+    setting_faults: Callable[[], list[str]]
     now: Callable[[], datetime]
 
 

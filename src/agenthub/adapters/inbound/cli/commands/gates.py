@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from agenthub.adapters.inbound.cli.commands.breakers import GATES
 from agenthub.adapters.inbound.cli.commands.servers import Json, Name
 from agenthub.adapters.inbound.cli.output import say, say_json, table
 from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
 
-GATES = "/api/gateway/servers"
 Instance = Annotated[
     str | None, typer.Option("--instance", metavar="ID", help="Only this instance; default: all.")
 ]

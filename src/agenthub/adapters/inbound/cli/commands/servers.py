@@ -1,4 +1,4 @@
-"""agenthub add, import, ls, rm, refresh, enable, disable, doctor."""
+"""agenthub add, import, ls, rm, refresh, enable, disable."""
 
 import shlex
 import sys
@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from agenthub.adapters.inbound.cli.client_config import Found, read_servers
+from agenthub.adapters.inbound.cli.commands.breakers import GATES, status_of
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, complain, say, say_json, table
-from agenthub.adapters.inbound.cli.remote import Remote, segment
+from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
 
 SERVERS = "/api/mcp/servers"
@@ -33,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     settings = {"ignore_unknown_options": True}
     app.command(context_settings=settings)(add)
     app.command("import")(import_config)
-    for command in (ls, rm, refresh, enable, disable, doctor):
+    for command in (ls, rm, refresh, enable, disable):
         app.command()(command)
 
 
@@ -126,7 +127,10 @@ def ls(
     with remote_of(context) as hub:
         if server is None:
             servers = hub.items(SERVERS)
-            say_json(servers) if as_json else _say_servers(servers)
+            if as_json:
+                say_json(servers)
+            else:
+                _say_servers(servers, {one["id"]: one for one in hub.items(GATES)})
             return
         place = f"{SERVERS}/{segment(server)}"
         kinds = ("tools", "resources", "resource-templates", "prompts")
@@ -166,43 +170,6 @@ def disable(context: typer.Context, server: Name, as_json: Json = False) -> None
     _switch(context, server, on=False, as_json=as_json)
 
 
-def doctor(
-    context: typer.Context,
-    server: Annotated[str | None, typer.Argument(help="Only this server.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Say what is wrong, and what to do about it. Exit code 1 when something is."""
-    with remote_of(context) as hub:
-        names = [server] if server else [one["name"] for one in hub.items(SERVERS)]
-        found = [_examine(hub, name) for name in names]
-        address = hub.address
-    sick = [one for one in found if one["findings"]]
-    if as_json:
-        say_json({"hub": address, "servers": found})
-    else:
-        say(f"The hub answers at {address}. {len(found)} servers, {len(sick)} with findings.")
-        for one in found:
-            _say_examined(one)
-    if sick:
-        raise typer.Exit(1)
-
-
-def _examine(hub: Remote, name: str) -> dict[str, Any]:
-    return hub.get(f"{SERVERS}/{segment(name)}/diagnosis")
-
-
-def _say_examined(one: dict[str, Any]) -> None:
-    say(f"\n{one['name']}: {one['status']}")
-    for finding in one["findings"]:
-        say(f"  - {finding['problem']}")
-        if finding.get("advice"):
-            say(f"    {finding['advice']}")
-    if one["findings"] and one["output"]:
-        say("  last output:")
-        for line in one["output"][-10:]:
-            say(f"    {line}")
-
-
 def _switch(context: typer.Context, server: str, *, on: bool, as_json: bool) -> None:
     with remote_of(context) as hub:
         answer = hub.patch(f"{SERVERS}/{segment(server)}", {"enabled": on})
@@ -226,11 +193,13 @@ def _say_server(server: dict[str, Any]) -> None:
         say(f"  See: agenthub doctor {server['name']}")
 
 
-def _say_servers(servers: list[dict[str, Any]]) -> None:
+def _say_servers(
+    servers: list[dict[str, Any]], gates: dict[str, dict[str, Any]] | None = None
+) -> None:
     rows = [
         [
             one["name"],
-            one["status"],
+            status_of(one, (gates or {}).get(one["id"])),
             one.get("protocol_version") or "-",
             *(str(one["counts"].get(kind, 0)) for kind in ("tools", "resources", "prompts")),
             place_of(one["transport"]),
