@@ -55,6 +55,7 @@ def calls_over(
         clock=clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=uow
     )
     tracing = CallTracing(telemetry=FakeTelemetry())
+    accounts = CallAccounts(budgets=budgets, clock=clock, ids=ids, ledger=ledger)
     gateway = Gateway(
         announcer=Announcer(client=client, clock=clock, directory=directory, uow=uow),
         chance=FakeChance(),
@@ -63,11 +64,12 @@ def calls_over(
         directory=directory,
         ledger=ledger,
         policies=policies,
+        stats=accounts.stats,
         tracing=tracing,
         watch=AllWell(),
     )
     return CallService(
-        accounts=CallAccounts(budgets=budgets, clock=clock, ids=ids, ledger=ledger),
+        accounts=accounts,
         catalog=catalog,
         clock=clock,
         gateway=gateway,

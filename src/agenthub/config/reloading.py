@@ -44,6 +44,7 @@ class ConfigWatch:
         self._pause = pause
         self._seen: Stamp = None
         self._is_refused = False
+        self._is_faulty = False
         policies.listen(self._on_policies)
         self._tasks = asyncio.TaskGroup()
         self._watch: asyncio.Task[None] | None = None
@@ -87,8 +88,12 @@ class ConfigWatch:
         self._seen = stamp
         try:
             layers = read_policies(self._path, self._call_timeout_s)
-            if self._policies.use_file(layers):
+            is_news = self._policies.use_file(layers)
+            if self._is_faulty:
+                _logger.info("%s is mended, its policies hold", CONFIG_FILE)
+            elif is_news:
                 _logger.info("the policies in %s are taken up", CONFIG_FILE)
+            self._is_faulty = False
         except ValidationError as error:
             words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             self._refuse(words)
@@ -101,6 +106,7 @@ class ConfigWatch:
             self._refuse(f"it cannot be read: {error.strerror}")
 
     def _refuse(self, fault: str) -> None:
+        self._is_faulty = True
         _logger.warning("%s is not taken up, the former policies hold: %s", CONFIG_FILE, fault)
 
 

@@ -193,6 +193,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         directory=directory,
         ledger=ledger,
         policies=policies,
+        stats=accounts.provided.stats,
         tracing=tracing,
         watch=watch,
     )

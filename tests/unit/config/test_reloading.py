@@ -179,3 +179,14 @@ async def test_a_change_between_reading_and_watching_is_taken_up(tmp_path: Path)
     async with made.watch:
         await made.pauses.look()
         assert made.policy.timeout_s == 7
+
+
+async def test_a_mended_file_is_told_once(hub: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    await hub.write("[gateway\n")
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    await hub.write("port = 1\n[gateway]\ntimeout_s = 5")
+    await hub.pauses.look()
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.INFO, "agenthub.toml is mended, its policies hold")
+    ]

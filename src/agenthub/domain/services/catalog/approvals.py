@@ -1,5 +1,6 @@
 """What was accepted of every tool, and which tools are held back because they changed."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +19,8 @@ POLICY = "policy"
 """Who accepted a definition where no person did."""
 MAX_TOOLS = 20_000
 """Definitions kept of one server; what comes beyond is held, since it could not be compared."""
+
+_logger = logging.getLogger(__name__)
 
 PolicyOf = Callable[[EndpointId, str], GatewayPolicy]
 Key = tuple[EndpointId, Era, str]
@@ -133,6 +136,8 @@ class Approvals:
             )
             self._keep(pending)
             self._tell(endpoint, pending, now)
+            text = "a changed tool is held back" if held else "a tool changed"
+            _logger.info(text, extra=facts_of(endpoint, pending))
         return held
 
     def _revert(self, endpoint: Endpoint, row: StoredDefinition, now: datetime) -> None:
@@ -179,6 +184,11 @@ def changed(
         held=row.held,
         decided=decided,
     )
+
+
+def facts_of(endpoint: Endpoint, row: StoredDefinition) -> dict[str, str]:
+    """Give what a log line says of a definition."""
+    return {"server": endpoint.name, "server_id": endpoint.id, "tool": row.tool}
 
 
 def _accepted(

@@ -24,7 +24,14 @@ from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient, McpListener
 from agenthub.domain.ports.outbound.storage.definitions import StoredDefinition
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
-from agenthub.domain.services.catalog.approvals import Approvals, News, PolicyOf, accept, changed
+from agenthub.domain.services.catalog.approvals import (
+    Approvals,
+    News,
+    PolicyOf,
+    accept,
+    changed,
+    facts_of,
+)
 from agenthub.domain.services.catalog.offered import offered_by_era
 from agenthub.domain.services.directory import Directory
 
@@ -196,6 +203,8 @@ class DefinitionService(McpListener):
                 await tx.commit()
             for row in accepted:
                 self._approvals.settle(row)
+            facts = {**facts_of(endpoint, accepted[0]), "subject": principal.subject}
+            _logger.info("a tool's definition is accepted", extra=facts)
         self._rejudge(endpoint.id)
         return [one for one in self.show(principal, endpoint.id) if one.row.tool == tool]
 

@@ -1,5 +1,6 @@
 """The arithmetic of budgets inside one transaction: reserve, settle, and what a new one finds."""
 
+import logging
 import math
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +21,8 @@ from agenthub.domain.exceptions import QuotaError
 from agenthub.domain.ports.outbound.storage.cost import EntryFilter, Spend, SummaryKey
 from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction
 
+_logger = logging.getLogger(__name__)
+
 
 def may_see(principal: Principal, budget: Budget) -> bool:
     """Say whether a principal may know a budget's money: bound to a group, its own and no other."""
@@ -39,12 +42,19 @@ async def reserve(
     budgets = await _covering(tx, entry.party, entry.at)
     spends = [await tx.budgets.spend(b.id, period_start(b.period, entry.at)) for b in budgets]
     wanted = entry.reserved_nano_usd
-    refusals = [
-        _refusal(budget, spend if may_see(principal, budget) else None, wanted, now)
+    full = [
+        (budget, spend)
         for budget, spend in zip(budgets, spends, strict=True)
         if budget.hard_stop and _used(spend) + wanted > budget.limit_nano_usd
     ]
-    if refusals:
+    if full:
+        refusals = [
+            _refusal(budget, spend if may_see(principal, budget) else None, wanted, now)
+            for budget, spend in full
+        ]
+        facts = {"subject": entry.party.subject, "entry_id": entry.id}
+        budget_ids = " ".join(budget.id for budget, _ in full)
+        _logger.info("a hard stop is reached", extra={**facts, "budget_id": budget_ids})
         # Whoever waits for the last of them gets in; a budget without an end is the last of all.
         return max(refusals, key=_wait_s)
     if not await tx.ledger.add([entry]):

@@ -1,5 +1,6 @@
 """Looking at the gateway, and moving its breakers by hand."""
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,8 @@ from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.gateway import Gateway
 from agenthub.domain.services.resilience.instances import InstanceGuard
 from agenthub.domain.services.resilience.stats import CallStats, Series
+
+_logger = logging.getLogger(__name__)
 
 MAX_SERVERS = 10_000
 
@@ -122,6 +125,11 @@ class GatewayDesk:
                     guard.force_open(now)
                 case Lever.DISABLE:
                     guard.disable(now)
+        facts = {"server": endpoint.name, "server_id": endpoint.id, "lever": lever.value}
+        _logger.info(
+            "an operator moved breakers",
+            extra={**facts, "instance": instance or "all", "subject": principal.subject},
+        )
         return self._show(principal, endpoint)
 
     async def _guards(

@@ -13,7 +13,7 @@ from typing import Any
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import ConnectionStatus, Endpoint, EndpointState, Era
-from agenthub.domain.entities.resilience.circuit_breaker import Change
+from agenthub.domain.entities.resilience.circuit_breaker import Change, Reason, State
 from agenthub.domain.entities.resilience.deadline import Deadline
 from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.entities.resilience.retry import delay_s, may_repeat
@@ -42,6 +42,7 @@ from agenthub.domain.services.resilience.attempts import Attempt, InstanceWatch
 from agenthub.domain.services.resilience.instances import InstanceGuard
 from agenthub.domain.services.resilience.passage import LendingCaller, Passage
 from agenthub.domain.services.resilience.servers import ServerGuard
+from agenthub.domain.services.resilience.stats import CallStats
 from agenthub.domain.services.resilience.tracing import CallTracing
 
 READ_ONLY: Mapping[str, Any] = {"annotations": {"readOnlyHint": True}}
@@ -65,6 +66,7 @@ class Gateway(McpListener):
         directory: Directory,
         ledger: LedgerService,
         policies: PolicyService,
+        stats: CallStats,
         tracing: CallTracing,
         watch: InstanceWatch,
         pause: Pause = asyncio.sleep,
@@ -77,6 +79,7 @@ class Gateway(McpListener):
         self._ledger = ledger
         self._pause = pause
         self._policies = policies
+        self._stats = stats
         self._tracing = tracing
         self._watch = watch
         self._servers: dict[EndpointId, ServerGuard] = {}
@@ -291,6 +294,7 @@ class Gateway(McpListener):
         now = self._clock.monotonic()
         wait_s = None if guard is None or tool else guard.snapshot(now).retry_after_s
         for change in changes:
+            _log_change(change, server.endpoint, instance_id, tool)
             self._announcer.say(
                 BreakerChanged(
                     workspace=server.endpoint.workspace,
@@ -309,6 +313,9 @@ class Gateway(McpListener):
     def _on_directory(self, endpoint_ids: frozenset[EndpointId]) -> None:
         for endpoint_id in endpoint_ids & self._servers.keys():
             endpoint = self._directory.endpoint(endpoint_id)
+            former = self._servers[endpoint_id].endpoint.name
+            if endpoint is None or endpoint.name != former:
+                self._stats.forget(former)
             for instance_id in [i for i, owner in self._owners.items() if owner == endpoint_id]:
                 del self._owners[instance_id]
             if endpoint is None:
@@ -325,6 +332,19 @@ class Gateway(McpListener):
 
 def _retry_after(error: HubError) -> float:
     return float("inf") if error.retry_after_s is None else error.retry_after_s
+
+
+def _log_change(change: Change, endpoint: Endpoint, instance_id: InstanceId, tool: str) -> None:
+    """Log a breaker that opened or closed by itself; who moved one by hand, the desk logs."""
+    if change.reason == Reason.OPERATOR or change.state not in (State.OPEN, State.CLOSED):
+        return
+    is_open = change.state is State.OPEN
+    facts = {"server": endpoint.name, "server_id": endpoint.id, "instance": instance_id}
+    _log.log(
+        logging.WARNING if is_open else logging.INFO,
+        "a breaker opened" if is_open else "a breaker closed",
+        extra={**facts, "tool": tool, "reason": str(change.reason)},
+    )
 
 
 def _late(passage: Passage) -> HubError:

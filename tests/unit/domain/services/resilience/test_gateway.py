@@ -1,6 +1,8 @@
 """Every guard of a call, at the door where calls come in."""
 
 import asyncio
+import logging
+from dataclasses import replace
 
 import pytest
 
@@ -376,3 +378,33 @@ async def test_what_is_configured_anew_holds_at_once() -> None:
             await made.call()
         await made.policies.reset(owner, SERVER)
         await made.call()
+
+
+async def test_a_breaker_that_moves_by_itself_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "agenthub.domain.services.resilience.gateway")
+    async with world() as made:
+        await fail(made, BROKEN)
+        (opened,) = caplog.records
+        assert (opened.levelno, opened.getMessage()) == (logging.WARNING, "a breaker opened")
+        assert (vars(opened)["server"], vars(opened)["reason"]) == (SERVER, "consecutive_failures")
+        made.clock.advance(60)
+        await made.call()
+        closed = caplog.records[-1]
+        assert (closed.levelno, closed.getMessage()) == (logging.INFO, "a breaker closed")
+        made.gateway.server(made.directory.endpoints(KEY.workspace)[0].id).guards[0].force_open(0)
+        assert caplog.records[-1] is closed
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_the_counts_of_a_server_go_with_its_name(is_removed: bool) -> None:
+    async with world() as made:
+        await made.call()
+        assert {key[0] for key in made.accounts.stats.series} == {SERVER}
+        (endpoint,) = made.directory.endpoints(KEY.workspace)
+        made.directory.put_endpoint(endpoint)
+        assert made.accounts.stats.series
+        if is_removed:
+            made.directory.drop_endpoint(endpoint.id)
+        else:
+            made.directory.put_endpoint(replace(endpoint, name="another"))
+        assert not made.accounts.stats.series

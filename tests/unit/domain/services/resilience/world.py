@@ -118,6 +118,9 @@ class World:
             clock=self.clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=self.uow
         )
         tracing = CallTracing(telemetry=self.telemetry)
+        self.accounts = CallAccounts(
+            budgets=self.budgets, clock=self.clock, ids=ids, ledger=self.ledger
+        )
         self.gateway = Gateway(
             announcer=self.announcer,
             chance=FakeChance(),
@@ -126,12 +129,10 @@ class World:
             directory=self.directory,
             ledger=self.ledger,
             policies=self.policies,
+            stats=self.accounts.stats,
             tracing=tracing,
             watch=self.watch,
             pause=self._pause,
-        )
-        self.accounts = CallAccounts(
-            budgets=self.budgets, clock=self.clock, ids=ids, ledger=self.ledger
         )
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.calls = CallService(
