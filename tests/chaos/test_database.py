@@ -21,7 +21,7 @@ from tests.support.agents import Agent, AgentEra
 from tests.support.database_lock import write_locked
 from tests.support.faults import McpUpstream
 from tests.support.hub_process import HubProcess
-from tests.support.shifted_hub import SHIFT_FILE
+from tests.support.shifted_hub import SHIFT_FILE, jump_to
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.slow]
@@ -87,7 +87,7 @@ JUMPS_S = {"an hour back": -3_600.0, "a day back": -DAY_S, "ten years on": 3_650
 @pytest.fixture
 def shift_file(tmp_path: Path) -> Path:
     path = tmp_path / "shift"
-    path.write_text("0")
+    jump_to(path, 0.0)
     return path
 
 
@@ -120,11 +120,11 @@ async def test_clock_that_jumps_moves_no_guard(
         used_up = [call.code for call in await one_by_one(agent, "limited__echo", 5)]
         assert used_up == ["", "", "", "rate_limited", "rate_limited"]
         assert (await ended(agent, "broken__echo")).code == "circuit_open"
-        shift_file.write_text(str(JUMPS_S[jump]))
+        jump_to(shift_file, JUMPS_S[jump])
         await asyncio.sleep(1.0)
         refused = await one_by_one(agent, "limited__echo", 5)
         assert codes(refused) == {"rate_limited"}, "the jump minted or destroyed tokens"
         assert all(0 < (call.retry_after_s or 0) <= 100.0 for call in refused), refused
         assert (await ended(agent, "broken__echo")).code == "circuit_open"
-        shift_file.write_text("0")
+        jump_to(shift_file, 0.0)
     assert "Traceback" not in hub.log(), hub.log()[-3000:]

@@ -27,7 +27,8 @@ def hub(
     with ExitStack() as stack:
         old = stack.enter_context(McpUpstream(Eras.LEGACY))
         new = stack.enter_context(McpUpstream(Eras.MODERN))
-        hub = stack.enter_context(make_hub())
+        # Four places at a stdio server for 250 calls at once: the last of them wait for a while.
+        hub = stack.enter_context(make_hub(AGENTHUB_UPSTREAM__CALL_TIMEOUT_S="30"))
         hub.register_http("http-old", old.url)
         hub.register_http("http-new", new.url)
         hub.register("stdio-old", FaultyStdio(folder, Eras.LEGACY).transport)
