@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from agenthub.adapters.inbound.cli.output import Failure
+from agenthub.adapters.inbound.cli.output import Failure, wait_words
 
 WAIT_S = 330
 """Longer than the hub's own limit for a call, so that the hub's answer is the one seen."""
@@ -37,7 +37,7 @@ class Connection:
         with self._reaching():
             answer = self._client.request(method, path, json=body, params=params)
         if answer.status_code >= 400:
-            raise _refusal(answer)
+            raise refusal_of(answer)
         return answer.text
 
     def lines(self, method: str, path: str, **given: Any) -> Iterator[str]:
@@ -45,7 +45,7 @@ class Connection:
         with self._reaching(), self._client.stream(method, path, **given) as answer:
             if answer.status_code >= 400:
                 answer.read()
-                raise _refusal(answer)
+                raise refusal_of(answer)
             yield from answer.iter_lines()
 
     @contextmanager
@@ -61,15 +61,20 @@ class Connection:
             ) from error
 
 
-def _refusal(answer: httpx2.Response) -> Failure:
+def refusal_of(answer: httpx2.Response) -> Failure:
+    """Put a refusal of the hub in words: each fault once, and when to come back."""
     try:
         problem: dict[str, Any] = answer.json()
     except ValueError:
         return Failure(f"The hub answered HTTP {answer.status_code}.")
     lines = [str(problem.get("detail") or problem.get("title") or answer.status_code)]
     faults: list[dict[str, Any]] = problem.get("errors") or []
-    for fault in faults:
-        lines.append(f"  {'.'.join(map(str, fault['loc']))}: {fault['message']}")
+    named = [f"{'.'.join(map(str, fault['loc']))}: {fault['message']}" for fault in faults]
+    # Most details tell the faults themselves.
+    lines += [f"  {fault}" for fault in named if fault not in lines[0]]
+    wait = answer.headers.get("retry-after", "")
+    if wait.isdecimal():
+        lines.append(f"Try again in {wait_words(int(wait))}.")
     if answer.status_code == 401:
         lines.append("Give the right token with --token or AGENTHUB_OWNER_TOKEN.")
     return Failure("\n".join(lines), problem=problem)

@@ -20,8 +20,8 @@ class ServeOptions:
 class Local:
     """`address` and `owner_token` look into the data folder (None: the default one).
 
-    `owner_token` raises FileNotFoundError before the first start. `setting_faults` says what is wrong
-    with `agenthub.toml`. `now` is in UTC.
+    `owner_token` raises FileNotFoundError before the first start. `setting_faults` says what is
+    wrong with `agenthub.toml`. `now` is in UTC.
     """
 
     serve: Callable[[ServeOptions], int]

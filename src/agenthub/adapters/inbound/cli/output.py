@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import typer
@@ -49,6 +50,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         say("  ".join(cells).rstrip())
+
+
+def wait_words(seconds: float) -> str:
+    """Say how long to wait, as people say it; never less than it is."""
+    for size, limit, unit in ((1, 90, "s"), (60, 90, "min"), (3_600, 48, "h")):
+        if ceil(seconds / size) < limit:
+            return f"{ceil(seconds / size)} {unit}"
+    return f"{ceil(seconds / 86_400)} days"
 
 
 def exit_code_of(error: Exception) -> int:

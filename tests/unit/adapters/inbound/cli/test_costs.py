@@ -2,7 +2,7 @@
 
 import pytest
 
-from agenthub.adapters.inbound.cli.commands.costs import cost_row, subject_of
+from agenthub.adapters.inbound.cli.commands.costs import budget_words, cost_row, subject_of
 from agenthub.adapters.inbound.cli.output import WrongUse
 
 ROW = {
@@ -35,3 +35,12 @@ def test_a_row_tells_calls_tokens_and_dollars() -> None:
 def test_a_row_says_what_its_cost_does_not_hold() -> None:
     row = cost_row(ROW | {"unpriced": 2, "estimated": 1}, "time")
     assert row[-1] == "2 unpriced, 1 estimated"
+
+
+def test_a_budget_is_told_in_a_line() -> None:
+    budget = {"scope": "hub", "subject": "", "period": "month", "hard_stop": True}
+    told = budget_words(budget | {"limit_usd": "12.50", "spent_usd": "3.00"})
+    assert told == (
+        "A budget of the hub: 12.50 USD a month, 3.00 USD of it spent already; "
+        "calls beyond it are refused."
+    )

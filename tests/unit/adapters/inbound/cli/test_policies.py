@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from agenthub.adapters.inbound.cli.commands.policies import fields_of, place_of, read_words
+from agenthub.adapters.inbound.cli.commands.policies import (
+    fields_of,
+    is_among,
+    place_of,
+    read_words,
+)
 from agenthub.adapters.inbound.cli.output import WrongUse
 
 
@@ -57,3 +62,18 @@ def test_fields_are_shown_by_their_path() -> None:
         "breaker.enabled": "true",
         "x": "word",
     }
+
+
+@pytest.mark.parametrize(
+    ("field", "paths", "expected"),
+    [
+        ("timeout_s", ["timeout_s"], True),
+        ("timeout_s", ["breaker.open_s"], False),
+        ("rate_limit.burst", ["rate_limit"], True),
+        ("rate_limit", ["rate_limit.burst"], True),
+        ("rate_limit_x", ["rate_limit"], False),
+        ("price_nano_usd", ["price_usd"], True),
+    ],
+)
+def test_only_what_was_changed_is_shown(field: str, paths: list[str], expected: bool) -> None:
+    assert is_among(field, paths) is expected

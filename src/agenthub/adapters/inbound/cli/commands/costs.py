@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import Json
-from agenthub.adapters.inbound.cli.output import WrongUse, say, say_json, table
+from agenthub.adapters.inbound.cli.output import WrongUse, complain, say, say_json, table
 from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
 
@@ -89,7 +89,11 @@ def add(
     body = {"scope": scope, "subject": subject, "limit_usd": limit_usd, "period": period}
     with remote_of(context) as hub:
         budget = hub.post(BUDGETS, body | _given(hard_stop, alerts, ends_at))
-    say_json(budget) if as_json else say(budget["id"])
+    if as_json:
+        say_json(budget)
+        return
+    say(budget["id"])
+    complain(budget_words(budget))
 
 
 def set_(
@@ -118,6 +122,17 @@ def rm(context: typer.Context, budget_id: BudgetId) -> None:
     with remote_of(context) as hub:
         hub.delete(f"{BUDGETS}/{segment(budget_id)}")
     say(f"{budget_id} is removed.")
+
+
+def budget_words(budget: dict[str, Any]) -> str:
+    """Say what a budget is for, its limit, and what is spent of it already."""
+    whose = f"{budget['scope']} {budget['subject']}".rstrip()
+    per = {"day": " a day", "month": " a month"}.get(budget["period"], " in all")
+    end = "calls beyond it are refused" if budget["hard_stop"] else "calls beyond it go on"
+    return (
+        f"A budget of the {whose}: {budget['limit_usd']} USD{per}, "
+        f"{budget['spent_usd']} USD of it spent already; {end}."
+    )
 
 
 def subject_of(named: dict[str, str | None]) -> tuple[str, str]:

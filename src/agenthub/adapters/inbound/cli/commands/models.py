@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import Json
-from agenthub.adapters.inbound.cli.output import Failure, clean, complain, say, say_json, table
+from agenthub.adapters.inbound.cli.output import (
+    Failure,
+    clean,
+    complain,
+    say,
+    say_json,
+    table,
+    wait_words,
+)
 from agenthub.adapters.inbound.cli.session import remote_of
 
 MODELS = "/api/models"
@@ -42,7 +50,9 @@ def _show(event: str, data: dict[str, Any]) -> None:
             complain(_bill(data))
         case "error":
             say()
-            raise Failure(str(data["detail"]), problem=data)
+            wait_s = data.get("retry_after_s")
+            wait = "" if wait_s is None else f"\nTry again in {wait_words(wait_s)}."
+            raise Failure(f"{data['detail']}{wait}", problem=data)
         case _:
             pass
 

@@ -13,6 +13,7 @@ from agenthub.adapters.inbound.cli.session import remote_of
 
 GATEWAY = "/api/gateway"
 MONEY = "price_usd"
+PRICE = "price_nano_usd"
 
 Server = Annotated[str | None, typer.Argument(metavar="SERVER", help="Default: the hub.")]
 Tool = Annotated[str | None, typer.Argument(metavar="TOOL", help="The server's own name of it.")]
@@ -51,7 +52,7 @@ def change(context: typer.Context, words: Words, as_json: Json = False) -> None:
     names, patch = read_words(words)
     with remote_of(context) as hub:
         report = hub.patch(place_of(*names), patch)
-    _say(report, as_json=as_json)
+    _say(report, as_json=as_json, only=[path for path, _ in fields_of(patch)])
 
 
 def reset(context: typer.Context, server: Server = None, tool: Tool = None) -> None:
@@ -122,7 +123,14 @@ def _value(path: str, text: str) -> Any:
         return text
 
 
-def _say(report: dict[str, Any], *, as_json: bool) -> None:
+def is_among(field: str, paths: list[str]) -> bool:
+    """Tell whether a field is one of those, a part of one, or the whole of one."""
+    paths = [PRICE if path == MONEY else path for path in paths]
+    field = PRICE if field == MONEY else field
+    return any(f"{field}.".startswith(f"{path}.") or path.startswith(f"{field}.") for path in paths)
+
+
+def _say(report: dict[str, Any], *, as_json: bool, only: list[str] | None = None) -> None:
     if as_json:
         say_json(report)
         return
@@ -130,5 +138,6 @@ def _say(report: dict[str, Any], *, as_json: bool) -> None:
     rows = [
         [field, value, "here" if field in stored else "file" if field in file else ""]
         for field, value in fields_of(report["effective"])
+        if only is None or is_among(field, only)
     ]
     table(("FIELD", "VALUE", "SET"), rows)
