@@ -1,5 +1,6 @@
 """Events in words: a title of one line, and what to know beside it."""
 
+from math import ceil
 from typing import Any
 
 NANO = 1_000_000_000
@@ -16,6 +17,22 @@ _BREAKER = {
     "half_open": "calls are tried again",
     "closed": "calls go through again",
     "disabled": "the breaker is off",
+}
+_REASON = {
+    "consecutive_failures": "too many failures in a row",
+    "failure_share": "too many calls fail",
+    "slow_share": "too many calls are slow",
+    "probe_due": "a call is tried",
+    "probe_failed": "the call that was tried failed",
+    "probe_slow": "the call that was tried was slow",
+    "recovered": "a call that was tried went well",
+    "operator": "an operator switched it",
+    "policy": "its policy was changed",
+}
+_BY_OPERATOR = {
+    "closed": "an operator reset it",
+    "forced_open": "an operator switched it off",
+    "disabled": "an operator switched its breaker off",
 }
 
 
@@ -55,9 +72,15 @@ def _breaker(facts: dict[str, Any]) -> tuple[str, str]:
     what = f"Server {facts['server']}"
     if facts.get("tool"):
         what += f", tool {facts['tool']}"
+    reason = str(facts["reason"])
+    why = _REASON.get(reason, reason)
+    if reason == "operator":
+        why = _BY_OPERATOR.get(state, why)
     wait_s = facts.get("retry_after_s")
-    then = f" The next try is in {wait_s:.0f} s." if isinstance(wait_s, int | float) else ""
-    return f"{what}: {_BREAKER.get(state, state)}", f"{facts['reason']}.{then}"
+    then = ""
+    if state == "open" and isinstance(wait_s, int | float) and wait_s > 0:
+        then = f"; the next try is in {ceil(wait_s)} s"
+    return f"{what}: {_BREAKER.get(state, state)}", f"{why[:1].upper()}{why[1:]}{then}."
 
 
 def _budget(facts: dict[str, Any]) -> tuple[str, str]:

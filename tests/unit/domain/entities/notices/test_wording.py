@@ -6,6 +6,7 @@ import pytest
 
 from agenthub.domain.entities.notices.target import masked
 from agenthub.domain.entities.notices.wording import worded
+from agenthub.domain.entities.resilience.circuit_breaker import Reason
 from agenthub.domain.event import (
     BreakerChanged,
     BudgetAlerted,
@@ -44,13 +45,43 @@ def test_a_breaker_says_what_it_does_to_calls() -> None:
         tool="now",
         before="closed",
         state="open",
-        reason="5 failures in a row",
+        reason="consecutive_failures",
         retry_after_s=5.2,
     )
     assert said(event) == (
         "Server time, tool now: calls are stopped for now",
-        "5 failures in a row. The next try is in 5 s.",
+        "Too many failures in a row; the next try is in 6 s.",
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "wait_s", "title", "body"),
+    [
+        ("open", "failure_share", 0.2, "for now", "Too many calls fail; the next try is in 1 s."),
+        ("open", "probe_failed", 0.0, "for now", "The call that was tried failed."),
+        ("half_open", "probe_due", 0.0, "tried again", "A call is tried."),
+        ("closed", "recovered", 0.0, "through again", "A call that was tried went well."),
+        ("closed", "operator", 0.0, "through again", "An operator reset it."),
+        ("forced_open", "operator", None, "by hand", "An operator switched it off."),
+        ("disabled", "operator", 0.0, "is off", "An operator switched its breaker off."),
+        ("disabled", "policy", 0.0, "is off", "Its policy was changed."),
+    ],
+)
+def test_why_a_breaker_moved_is_said_in_words(
+    state: str, reason: str, wait_s: float | None, title: str, body: str
+) -> None:
+    facts = {"server": "shop", "state": state, "reason": reason, "retry_after_s": wait_s}
+    said_title, said_body = worded("breaker.changed", facts)
+    assert said_title.startswith("Server shop: ")
+    assert said_title.endswith(title)
+    assert said_body == body
+
+
+def test_there_are_words_for_every_reason_of_a_breaker() -> None:
+    for reason in Reason:
+        facts = {"server": "shop", "state": "open", "reason": reason.value}
+        assert "_" not in worded("breaker.changed", facts)[1]
+        assert len(worded("breaker.changed", facts)[1].split()) > 2
 
 
 @pytest.mark.parametrize(
