@@ -72,6 +72,15 @@ HOSTED = frozenset(
 )
 """Services whose host stands in the address, so that the egress rule must be asked."""
 
+BEST_KNOWN = (
+    *("mailto", "slack", "discord", "tgram", "matrix"),
+    *("ntfy", "gotify", "pagerduty", "opsgenie", "twilio"),
+)
+_UNKNOWN = (
+    "must begin with https:// or http:// (a webhook), or with a service's name and ://, such as "
+    f"{', '.join(BEST_KNOWN)}; for all of them see docs/guides/notifications.md"
+)
+
 DENIED_OPTIONS = frozenset(
     {"attach", "config", "cto", "pgp", "pgpkey", "redirect", "rto", "verify"}
 )
@@ -102,8 +111,7 @@ class AppriseNotifier(Notifier):
     def check(self, target: NoticeTarget) -> None:
         scheme, _, rest = target.address.partition("://")
         if scheme.lower() not in VENDORS | HOSTED or not rest:
-            names = ", ".join(sorted(VENDORS | HOSTED))
-            raise InvalidError.at("address", message=f"must begin with one of {names} and ://")
+            raise InvalidError.at("address", message=_UNKNOWN)
         options = re.findall(r"[?&;]([^=&;]*)=?", f"{rest} {unquote(rest)}")
         denied = next((one for one in options if one.strip().lower() in DENIED_OPTIONS), None)
         if denied is not None:

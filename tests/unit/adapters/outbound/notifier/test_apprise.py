@@ -1,12 +1,15 @@
 """Apprise is told only what cannot reach what the hub itself would not speak to."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from apprise.manager_plugins import NotificationManager
 
 from agenthub.adapters.outbound.http.host_guard import HostGuard
 from agenthub.adapters.outbound.notifier.apprise import (
+    BEST_KNOWN,
     HOSTED,
     VENDORS,
     AppriseNotifier,
@@ -157,3 +160,19 @@ def test_parts_of_the_address_are_taken_out_of_texts() -> None:
     address = "mailto://someone:hunter22@example.com/to@other.org?name=x"
     text = "Login of someone with HUNTER22 at example.com:\n failed for to@other.org."
     assert scrubbed(text, address) == "Login of *** with *** at ***: failed for to@***"
+
+
+def test_an_unknown_service_is_refused_in_short_with_webhooks_first() -> None:
+    with pytest.raises(InvalidError) as refused:
+        notifier(allow_private=True).check(target("carrier-pigeon://coop"))
+    (fault,) = refused.value.faults
+    assert fault.message.startswith("must begin with https:// or http:// (a webhook)")
+    assert "docs/guides/notifications.md" in fault.message
+    assert len(fault.message) < 300
+
+
+def test_the_guide_lists_every_service() -> None:
+    guide = Path(__file__).parents[5] / "docs" / "guides" / "notifications.md"
+    listed = guide.read_text().partition("begins with one of ")[2].partition("://")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == VENDORS | HOSTED
+    assert set(BEST_KNOWN) <= VENDORS | HOSTED
