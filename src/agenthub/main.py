@@ -54,6 +54,7 @@ class AgentHub:
             await self.hub.policies.load()
             await self.hub.groups.load()
             await self.hub.endpoints.load()
+            self.hub.policies.warn()
             await self.hub.instances.load()
             yield
 

@@ -46,7 +46,11 @@ def calls_over(
     ids = FakeIdFactory()
     uow = FakeUnitOfWork(clock=clock)
     policies = PolicyService(
-        clock=clock, directory=directory, file=FileLayers(hub={"timeout_s": timeout_s}), uow=uow
+        client=client,
+        clock=clock,
+        directory=directory,
+        file=FileLayers(hub={"timeout_s": timeout_s}),
+        uow=uow,
     )
     journal = FakeJournal()
     journal.rotate()

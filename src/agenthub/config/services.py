@@ -95,6 +95,7 @@ class ServicesContainer(containers.DeclarativeContainer):
     )
     policies = providers.Singleton(
         PolicyService,
+        client=mcp_client,
         clock=clock,
         directory=directory,
         file=settings.provided.policies,

@@ -22,7 +22,7 @@ BUILT_IN = as_document(GatewayPolicy())
 async def test_a_policy_is_built_in_until_it_is_changed(hub: Served, place: str) -> None:
     await hub.register()
     answer = await hub.http.get(place)
-    assert answer.json() == {"effective": BUILT_IN, "stored": {}, "file": {}}
+    assert answer.json() == {"effective": BUILT_IN, "stored": {}, "file": {}, "warnings": []}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -111,7 +111,7 @@ async def test_bad_input_is_a_422_that_names_the_field_and_nothing_changes(
         assert [fault["loc"] for fault in body_of(answer)["errors"]] == [loc], body
     for place in PLACES:
         shown = (await hub.http.get(place)).json()
-        assert shown == {"effective": BUILT_IN, "stored": {}, "file": {}}
+        assert shown == {"effective": BUILT_IN, "stored": {}, "file": {}, "warnings": []}
 
 
 async def test_what_is_no_strict_json_is_a_400(hub: Served) -> None:
@@ -157,3 +157,18 @@ def test_what_openapi_says_of_a_policy_fits_what_is_shown() -> None:
     for bad in ({"timeout_s": 0}, {"x": 1}, {"breaker": {"open_s": "1"}}, {"trusted": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, layer)
+
+
+async def test_a_fallback_to_what_is_not_there_is_kept_with_a_warning(hub: Served) -> None:
+    await hub.register()
+    for fallback, warned in (
+        ({"server": "ghost", "tool": "add"}, "server 'ghost', which does not exist"),
+        ({"tool": "never"}, "tool 'never', which the server 'demo' does not offer now"),
+        ({"tool": "add_numbers"}, None),
+    ):
+        changed = await hub.http.patch(TOOL, json={"fallback": None})
+        changed = await hub.http.patch(TOOL, json={"fallback": fallback})
+        assert changed.status_code == 200, changed.text
+        shown = (await hub.http.get(TOOL)).json()["warnings"]
+        assert shown == changed.json()["warnings"]
+        assert [warned in text for text in shown] == ([] if warned is None else [True])

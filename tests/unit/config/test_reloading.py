@@ -16,6 +16,7 @@ from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.policies import PolicyService
 from tests.fakes.clock import FakeClock
+from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.storage import FakeUnitOfWork
 
 
@@ -46,6 +47,7 @@ class Watched:
         self.path = folder / "agenthub.toml"
         self.pauses = Pauses()
         self.policies = PolicyService(
+            client=FakeMcpClient(),
             clock=FakeClock(),
             directory=Directory(),
             file=read_policies(self.path),

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Endpoint
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.entities.resilience.filed import FileLayers
@@ -13,19 +14,20 @@ from agenthub.domain.entities.resilience.layers import (
     Level,
     canonical,
     merged,
+    misfit_at,
     patched,
-    priced,
+    whole,
 )
 from agenthub.domain.entities.resilience.policy import GatewayPolicy
 from agenthub.domain.exceptions import (
     ConflictError,
     DeniedError,
-    FieldFault,
     InvalidError,
     NotFoundError,
 )
 from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, WorkspaceId
 from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.ports.outbound.mcp_client import McpClient
 from agenthub.domain.ports.outbound.storage.policies import StoredLayer
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction, UnitOfWork
 from agenthub.domain.services.directory import Directory
@@ -123,11 +125,15 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """The policy of a hub, server or tool, and its own layers: set at run time, and in the file."""
+    """The policy of a hub, server or tool, and its own layers: set at run time, and in the file.
+
+    `warnings` tell of servers and tools that it names, but that are not there now.
+    """
 
     effective: GatewayPolicy
     stored: Document
     file: Document
+    warnings: tuple[str, ...] = ()
 
 
 class PolicyService:
@@ -139,8 +145,15 @@ class PolicyService:
     """
 
     def __init__(
-        self, *, clock: Clock, directory: Directory, file: FileLayers, uow: UnitOfWork
+        self,
+        *,
+        client: McpClient,
+        clock: Clock,
+        directory: Directory,
+        file: FileLayers,
+        uow: UnitOfWork,
     ) -> None:
+        self._client = client
         self._clock = clock
         self._directory = directory
         self._layers = Layers(file, {})
@@ -148,6 +161,7 @@ class PolicyService:
         self._cache: dict[Key, GatewayPolicy] = {}
         self._names: dict[EndpointId, str] = {}
         self._listeners: list[Callable[[], None]] = []
+        self._warned: set[str] = set()
         directory.listen(self._on_directory)
 
     @property
@@ -179,14 +193,25 @@ class PolicyService:
         news = Layers(file, self._layers.stored)
         self._require_fit(news, Place())
         self._use(news)
+        self.warn()
         return True
+
+    def warn(self) -> None:
+        """Log what policies name but is not there, each once. Servers must be loaded before."""
+        places = {Place(), *self._places(self._layers)}
+        found = {text for place in places for text in self._warnings(place)}
+        for text in sorted(found - self._warned):
+            _logger.warning("%s", text)
+        self._warned = found
 
     def show(
         self, principal: Principal, server: str | None = None, tool: str | None = None
     ) -> PolicyReport:
         """Report a policy and its own layers. Raises NotFoundError, DeniedError."""
         principal.require(Scope.HUB_READ)
-        return self._report(self._place(principal, server, tool))
+        report = self._report(self._place(principal, server, tool))
+        # A key bound to a group is not to learn which other servers there are.
+        return report if principal.group is None else replace(report, warnings=())
 
     async def change(
         self,
@@ -205,7 +230,7 @@ class PolicyService:
         async with self._uow.begin(principal) as tx:
             stored = _by_key(await tx.policies.all())
             key = (place.endpoint_id, place.tool)
-            body = _whole(layer) if replace else patched(stored.get(key, {}), layer)
+            body = whole(layer) if replace else patched(stored.get(key, {}), layer)
             news = Layers(self.file, {**stored, key: body})
             self._require_fit(news, place)
             await self._keep(tx, principal, place, news)
@@ -238,6 +263,7 @@ class PolicyService:
         await tx.commit()
         _logger.info("%s changed the policy of %s", principal.subject, place.words())
         self._use(Layers(self.file, stored))
+        self.warn()
 
     def _use(self, layers: Layers) -> None:
         self._layers = layers
@@ -264,7 +290,7 @@ class PolicyService:
         for place in self._places(news):
             misfit = news.lay(place).misfit if place.stands_on(changed) else None
             if misfit is not None and self._layers.lay(place).misfit is None:
-                raise _broken(place, misfit) from misfit
+                raise misfit_at(place.words(), misfit) from misfit
 
     def _places(self, layers: Layers) -> set[Place]:
         """Give every server and tool that has a layer."""
@@ -283,7 +309,28 @@ class PolicyService:
     def _report(self, place: Place) -> PolicyReport:
         stored, file = self._own(place)
         # Not by `of`, which keeps what it gives: here any name of a tool may be asked for.
-        return PolicyReport(self._layers.lay(place).policy, stored, file)
+        policy = self._layers.lay(place).policy
+        return PolicyReport(policy, stored, file, self._warnings(place))
+
+    def _warnings(self, place: Place) -> tuple[str, ...]:
+        if place.level is Level.HUB:
+            text = "agenthub.toml has a policy for the server {!r}, which does not exist."
+            names = sorted({*self.file.servers, *(name for name, _ in self.file.tools)})
+            return tuple(text.format(n) for n in names if self._find(DEFAULT_WORKSPACE, n) is None)
+        fallback = self._layers.lay(place).policy.fallback
+        server = place.endpoint_id if fallback is None else fallback.server or place.endpoint_id
+        if fallback is None or fallback.tool is None or server is None:
+            return ()
+        text = f"The fallback of {place.words()} names the"
+        endpoint = self._find(DEFAULT_WORKSPACE, server)
+        if endpoint is None:
+            return (f"{text} server {server!r}, which does not exist.",)
+        catalogs = self._client.catalogs(endpoint.id).values()
+        tools = {item.key for catalog in catalogs for item in catalog.of(ItemKind.TOOLS)}
+        if not tools or fallback.tool in tools:
+            return ()
+        offers = f"which the server {endpoint.name!r} does not offer now."
+        return (f"{text} tool {fallback.tool!r}, {offers}",)
 
     def _known(self, endpoint_id: EndpointId | None, tool: str | None) -> Place:
         endpoint = None if endpoint_id is None else self._directory.endpoint(endpoint_id)
@@ -344,22 +391,5 @@ class PolicyService:
         self._layers = Layers(self.file, left)
 
 
-def _broken(place: Place, error: InvalidError) -> InvalidError:
-    faults = tuple(
-        FieldFault(fault.loc, f"does not fit {place.words()}: {fault.message}")
-        for fault in error.faults
-    )
-    text = f"This does not fit the policy of {place.words()}: {error.message}"
-    return InvalidError(text, faults=faults)
-
-
 def _by_key(layers: list[StoredLayer]) -> dict[Key, Document]:
     return {(layer.endpoint_id, layer.tool): layer.body for layer in layers}
-
-
-def _whole(layer: Mapping[str, Any]) -> Document:
-    faults: list[FieldFault] = []
-    body = priced(layer, loc=(), faults=faults)
-    if faults:
-        raise InvalidError(faults[0].message, faults=tuple(faults))
-    return body

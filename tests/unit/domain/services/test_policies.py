@@ -16,6 +16,7 @@ from agenthub.domain.services import policies
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.policies import PolicyService
 from tests.fakes.clock import FakeClock
+from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.storage import FakeUnitOfWork
 from tests.unit.domain.services.samples import bound_to, endpoint, group, with_scopes
 
@@ -32,6 +33,7 @@ class World:
 
     def restarted(self, **file: Any) -> PolicyService:
         return PolicyService(
+            client=FakeMcpClient(),
             clock=FakeClock(),
             directory=self.directory,
             file=file_layers_of(file) if file else FileLayers(),
@@ -304,3 +306,20 @@ async def test_what_is_asked_for_by_any_name_is_not_kept() -> None:
         world.service.show(OWNER, "time", f"made-up-{number}")
     assert world.service.of(TIME, "now") is kept
     assert len(vars(world.service)["_cache"]) <= 2
+
+
+async def test_what_is_named_but_not_there_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    made = await world("time", servers={"ghost": {"timeout_s": 4}})
+    assert len(made.service.show(OWNER).warnings) == 1
+    made.service.warn()
+    made.service.warn()
+    await made.service.change(OWNER, "time", "now", {"fallback": {"server": "gone", "tool": "x"}})
+    told = [record.getMessage() for record in caplog.records]
+    assert ["'ghost'" in told[0], "'gone'" in told[1], len(told)] == [True, True, 2]
+    made.directory.put_group(group("dev", members=(GroupMember(endpoint_id=TIME, tools=None),)))
+    assert made.service.show(bound_to("dev"), "time", "now").warnings == ()
+    await made.register("ghost")
+    assert made.service.show(OWNER).warnings == ()

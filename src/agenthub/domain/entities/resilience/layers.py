@@ -84,10 +84,22 @@ def patched(layer: Mapping[str, Any], patch: Mapping[str, Any]) -> Document:
 
     Raises InvalidError where the price is no price. Source: RFC 7396.
     """
+    return _patched(layer, whole(patch))
+
+
+def whole(layer: Mapping[str, Any]) -> Document:
+    """Read a layer that replaces another. Raises InvalidError where the price is no price."""
     faults: list[FieldFault] = []
-    given = priced(patch, loc=(), faults=faults)
+    given = priced(layer, loc=(), faults=faults)
     raise_for(faults)
-    return _patched(layer, given)
+    return given
+
+
+def misfit_at(whose: str, error: InvalidError) -> InvalidError:
+    """Say that a change is at fault for what it does to somebody else's policy."""
+    faults = [replace(f, message=f"does not fit {whose}: {f.message}") for f in error.faults]
+    text = f"This does not fit the policy of {whose}: {error.message}"
+    return InvalidError(text, faults=tuple(faults))
 
 
 def priced(layer: Mapping[str, Any], *, loc: Loc, faults: list[FieldFault]) -> Document:

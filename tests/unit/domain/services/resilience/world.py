@@ -105,6 +105,7 @@ class World:
             client=self.client, clock=self.clock, directory=self.directory, uow=self.uow
         )
         self.policies = PolicyService(
+            client=self.client,
             clock=self.clock,
             directory=self.directory,
             file=file_layers_of(policy),

@@ -36,6 +36,9 @@ class PolicyOut(BaseModel):
     effective: Policy = Field(description="What holds, all layers taken together.")
     stored: PolicyLayer = Field(description="What was set here at run time.")
     file: PolicyLayer = Field(description="What agenthub.toml and the environment say here.")
+    warnings: list[str] = Field(
+        description="Servers and tools that are named here, but do not exist now."
+    )
 
 
 @router.get(HUB, summary="Look at the hub's policy")
@@ -144,4 +147,5 @@ def _show(report: PolicyReport) -> PolicyOut:
         effective=Policy(as_document(report.effective)),
         stored=PolicyLayer(report.stored),
         file=PolicyLayer(report.file),
+        warnings=list(report.warnings),
     )
