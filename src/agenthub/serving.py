@@ -69,7 +69,7 @@ async def _run(settings: Settings, token: str, listener: socket.socket, *, demo:
     agenthub = AgentHub(settings, token)
     address = _address(settings.host, listener)
     async with agenthub.alive(), _findable(settings, address):
-        server = Server(agenthub, address, token, with_token=demo or sys.stdout.isatty())
+        server = Server(agenthub, _greeting(settings, address, token, demo=demo))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]), name="http-server")
             await server.ready.wait()
@@ -77,6 +77,13 @@ async def _run(settings: Settings, token: str, listener: socket.socket, *, demo:
                 await _register_demo(agenthub.hub.endpoints, settings)
             _tidy()
             server.greet()
+
+
+def _greeting(settings: Settings, address: str, token: str, *, demo: bool) -> str:
+    """Say where the hub is. The token is shown to a person only, never to a log."""
+    if demo or sys.stdout.isatty():
+        return banner(address, token, settings.data_dir)
+    return short_banner(address)
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +99,7 @@ async def _findable(settings: Settings, address: str) -> AsyncGenerator[None]:
 class Server(uvicorn.Server):
     """uvicorn, which tells when it listens, and ends open streams as soon as it shall stop."""
 
-    def __init__(self, agenthub: AgentHub, address: str, token: str, *, with_token: bool) -> None:
+    def __init__(self, agenthub: AgentHub, greeting: str) -> None:
         super().__init__(
             uvicorn.Config(
                 agenthub.app,
@@ -112,9 +119,7 @@ class Server(uvicorn.Server):
             )
         )
         self._agenthub = agenthub
-        self._address = address
-        self._token = token
-        self._with_token = with_token
+        self._greeting = greeting
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -122,11 +127,8 @@ class Server(uvicorn.Server):
         self.ready.set()
 
     def greet(self) -> None:
-        """Say on stdout where the hub is. The token is shown to a person only, never to a log."""
-        text = (
-            banner(self._address, self._token) if self._with_token else short_banner(self._address)
-        )
-        print(text, flush=True)  # noqa: T201  this is what the command is for
+        """Say on stdout where the hub is."""
+        print(self._greeting, flush=True)  # noqa: T201  this is what the command is for
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

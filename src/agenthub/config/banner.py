@@ -1,11 +1,15 @@
 """What a person reads when the hub is ready."""
 
 import json
+import shlex
 import shutil
 import sys
+from pathlib import Path
+
+from agenthub.config.beside import default_folder
 
 
-def banner(address: str, token: str) -> str:
+def banner(address: str, token: str, data_dir: Path) -> str:
     """Give the links, and a client configuration that can be pasted as it is."""
     hub = {
         "type": "http",
@@ -13,6 +17,9 @@ def banner(address: str, token: str) -> str:
         "headers": {"Authorization": f"Bearer {token}"},
     }
     command = "agenthub" if shutil.which("agenthub") else sys.argv[0]
+    if data_dir != default_folder():
+        # Another terminal would look for this hub elsewhere.
+        command += f" --data-dir {shlex.quote(str(data_dir))}"
     config = json.dumps({"mcpServers": {"agenthub": hub}}, indent=2)
     return f"""
   AgentHub is ready.

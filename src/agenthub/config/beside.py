@@ -9,10 +9,14 @@ import platformdirs
 from agenthub.config import data_folder
 
 
+def default_folder() -> Path:
+    """Give the data folder of those who name none."""
+    return Path(platformdirs.user_data_dir("agenthub")).absolute()
+
+
 def folder_of(given: Path | None) -> Path:
     """Give the data folder, as `load_settings` would."""
-    chosen = given or os.environ.get("AGENTHUB_DATA_DIR") or platformdirs.user_data_dir("agenthub")
-    return Path(chosen).absolute()
+    return Path(given or os.environ.get("AGENTHUB_DATA_DIR") or default_folder()).absolute()
 
 
 def owner_token_of(given: Path | None) -> str:
