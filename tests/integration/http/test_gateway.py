@@ -1,6 +1,7 @@
 """The gateway over REST: looked at, moved by hand, and what callers of either face then get."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -345,3 +346,14 @@ async def test_a_key_of_a_group_sees_the_numbers_of_its_servers(hub: Served) -> 
         if "server" in labels
     }
     assert servers == {"demo"}
+
+
+async def test_who_moves_a_breaker_is_logged(hub: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "agenthub.domain.services.resilience")
+    await hub.register()
+    await hub.http.post(f"{GATES}/demo/force-open")
+    (line,) = [r for r in caplog.records if r.name.startswith("agenthub.domain.services.resil")]
+    facts = vars(line)
+    assert (line.levelno, line.getMessage()) == (logging.INFO, "an operator moved breakers")
+    assert (facts["server"], facts["lever"], facts["instance"]) == ("demo", "force-open", "all")
+    assert facts["subject"]

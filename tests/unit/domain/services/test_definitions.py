@@ -1,6 +1,7 @@
 """A tool that is no longer what was accepted is held back until a person accepts it."""
 
 import copy
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -508,3 +509,20 @@ async def test_states_and_resources_change_nothing(desk: Desk) -> None:
     desk.service.on_state(DEMO, READY)
     desk.service.on_resource_updated(DEMO, "demo://a")
     assert desk.stored == {}
+
+
+async def test_a_tool_that_is_held_and_then_accepted_is_logged(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk.client.offer(DEMO.id, offer(read="as ever"))
+    desk.client.offer(DEMO.id, offer(read="other"))
+    digest = desk.report("read").row.pending_digest
+    assert digest is not None
+    await desk.service.accept(OWNER, "demo", "read", digest)
+    lines = [(r.getMessage(), vars(r)["server"], vars(r)["tool"]) for r in caplog.records]
+    assert lines == [
+        ("a changed tool is held back", "demo", "read"),
+        ("a tool's definition is accepted", "demo", "read"),
+    ]
+    assert vars(caplog.records[1])["subject"] == OWNER.subject
