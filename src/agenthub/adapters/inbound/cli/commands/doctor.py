@@ -34,6 +34,7 @@ def doctor(
         with remote_of(context) as hub:
             names = [server] if server else [one["name"] for one in hub.items(SERVERS)]
             found = [_examine(hub, name) for name in names]
+            own += _policy_findings(hub)
             own += _budget_findings(hub)
             address = hub.address
     except Failure:
@@ -135,6 +136,11 @@ def _tools(hub: Remote, name: str) -> list[str] | None:
         if (failure.problem or {}).get("status") == 404:
             return None
         raise
+
+
+def _policy_findings(hub: Remote) -> list[Found]:
+    advice = "Mend its name in agenthub.toml, or add the server."
+    return [_finding(warning, advice) for warning in hub.get(place_of())["warnings"]]
 
 
 def _budget_findings(hub: Remote) -> list[Found]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeGuard
 import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import Json
-from agenthub.adapters.inbound.cli.output import WrongUse, say, say_json, table
+from agenthub.adapters.inbound.cli.output import WrongUse, complain, say, say_json, table
 from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
 
@@ -141,3 +141,5 @@ def _say(report: dict[str, Any], *, as_json: bool, only: list[str] | None = None
         if only is None or is_among(field, only)
     ]
     table(("FIELD", "VALUE", "SET"), rows)
+    for warning in report["warnings"]:
+        complain(warning)
