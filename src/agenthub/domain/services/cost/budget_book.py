@@ -83,7 +83,10 @@ class BudgetBook:
         self._uow = uow
 
     async def create(self, principal: Principal, draft: BudgetDraft) -> BudgetView:
-        """Make a budget. Raises InvalidError, ConflictError (`budget_taken`), DeniedError."""
+        """Make a budget; the highest percent that its spend has crossed already is told at once.
+
+        Raises InvalidError, ConflictError (`budget_taken`), DeniedError.
+        """
         _may_write(principal)
         now = self._clock.now()
         limit = _nano_of(draft.limit)
@@ -106,6 +109,7 @@ class BudgetBook:
             )
             await tx.budgets.add(budget)
             await self._count_anew(tx, budget, now)
+            await self._tell(tx, budget, now, only_highest=True)
             view = await self._view(tx, budget, now)
             await tx.commit()
         return view
@@ -174,8 +178,10 @@ class BudgetBook:
         spend = await spend_so_far(tx, budget, self._name_of(budget), now)
         await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=former.alerted))
 
-    async def _tell(self, tx: Transaction, budget: Budget, now: datetime) -> None:
-        """Tell percents that the change has crossed; let those out of reach be told again."""
+    async def _tell(
+        self, tx: Transaction, budget: Budget, now: datetime, *, only_highest: bool = False
+    ) -> None:
+        """Tell percents that are crossed by now; let those out of reach be told again."""
         start = period_start(budget.period, now)
         spend = await tx.budgets.spend(budget.id, start)
         highest = max((0, *budget.crossed(spend.spent_nano_usd)))
@@ -184,7 +190,8 @@ class BudgetBook:
             return
         await tx.budgets.put_spend(budget.id, start, replace(spend, alerted=highest))
         server = self._name_of(budget) if budget.scope is BudgetScope.SERVER else None
-        for percent in budget.crossed(spend.spent_nano_usd, above=spend.alerted):
+        percents = budget.crossed(spend.spent_nano_usd, above=spend.alerted)
+        for percent in percents[-1:] if only_highest else percents:
             tx.emit(alert(budget, percent, spend.spent_nano_usd, server, now))
 
     async def _view(self, stored: Reading, budget: Budget, now: datetime) -> BudgetView:

@@ -75,7 +75,7 @@ async def test_a_new_budget_counts_what_its_period_has_used_before(desk: Desk) -
         (HUB, Spend(spent_nano_usd=35, reserved_nano_usd=200)),
         (
             replace(HUB, period=BudgetPeriod.TOTAL),
-            Spend(spent_nano_usd=535, reserved_nano_usd=200),
+            Spend(spent_nano_usd=535, reserved_nano_usd=200, alerted=50),
         ),
     ):
         view = await desk.book.create(OWNER, draft)
@@ -233,3 +233,14 @@ async def test_a_removed_budget_is_gone(desk: Desk) -> None:
     await desk.book.remove(OWNER, made.budget.id)
     with pytest.raises(NotFoundError):
         await desk.book.get(OWNER, made.budget.id)
+
+
+@pytest.mark.parametrize(("spent", "told"), [(499, []), (850, [80]), (5_000, [100])])
+async def test_a_new_budget_tells_the_highest_percent_that_is_crossed_already(
+    desk: Desk, spent: int, told: list[int]
+) -> None:
+    await desk.keep(entry("1", at=desk.clock.now(), party=CALLER, cost_nano_usd=spent))
+    made = await desk.book.create(OWNER, HUB)
+    assert desk.percents == told
+    await desk.book.update(OWNER, made.budget.id, BudgetPatch())
+    assert desk.percents == told
