@@ -15,6 +15,7 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,7 +74,15 @@ ENTRIES = Table(
     Column("reserved_nano_usd", BigInteger, nullable=False),
     Column("cost_nano_usd", BigInteger),
     Index("ix_ledger_entries_at", "workspace", "at"),
-    Index("ix_ledger_entries_status", "workspace", "status"),
+    # Of the few that are under way; an index of all would cost each of them a third more.
+    Index(
+        "ix_ledger_entries_reserved",
+        "workspace",
+        "id",
+        postgresql_where=text("status = 'reserved'"),
+        sqlite_where=text("status = 'reserved'"),
+    ),
+    sqlite_with_rowid=False,
 )
 
 PRICES = Table(
@@ -291,9 +300,9 @@ def _equal(where: EntryFilter) -> dict[str, str]:
 
 def _check(entry: Entry) -> None:
     party = entry.party
-    text = (
+    words = (
         f"{entry.id}{party.subject}{party.group}{party.endpoint_id}{party.server}{party.tool}"
         f"{party.model}{entry.model_served}{entry.instance}{entry.error_code}{entry.price_id}"
     )
-    if not (text.isascii() and text.isprintable()) and not is_storable(text):
+    if not (words.isascii() and words.isprintable()) and not is_storable(words):
         raise UnstorableTextError

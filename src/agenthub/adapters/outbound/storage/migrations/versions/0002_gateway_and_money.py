@@ -151,9 +151,16 @@ def _ledger() -> None:
         sa.Column("price_id", TEXT, nullable=False),
         sa.Column("reserved_nano_usd", sa.BigInteger(), nullable=False),
         sa.Column("cost_nano_usd", sa.BigInteger()),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_ledger_entries_at", "ledger_entries", ["workspace", "at"])
-    op.create_index("ix_ledger_entries_status", "ledger_entries", ["workspace", "status"])
+    op.create_index(
+        "ix_ledger_entries_reserved",
+        "ledger_entries",
+        ["workspace", "id"],
+        postgresql_where=sa.text("status = 'reserved'"),
+        sqlite_where=sa.text("status = 'reserved'"),
+    )
     op.create_table(
         "usage_days",
         sa.Column("workspace", TEXT, primary_key=True),
