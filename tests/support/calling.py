@@ -1,4 +1,4 @@
-"""The main street over fake servers, with its guards at their defaults and nothing to enter."""
+"""The main street over fake servers: places for every call, and nothing to enter."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ def calls_over(
         client=client,
         clock=clock,
         directory=directory,
-        file=FileLayers(hub={"timeout_s": timeout_s}),
+        file=FileLayers(hub={"timeout_s": timeout_s, "bulkhead": {"max_concurrent": 1_000}}),
         uow=uow,
     )
     journal = FakeJournal()

@@ -229,7 +229,7 @@ async def test_servers_are_counted_in_the_metrics(hub: Served) -> None:
     assert f'agenthub_http_requests_total{{{route},status="200"}} 1' in text
     assert f'agenthub_http_requests_total{{{route},status="404"}} 1' in text
     assert 'agenthub_server_status{server="demo",status="ready"} 1' in text
-    assert 'agenthub_server_items{server="demo",kind="tools"} 1' in text
+    assert 'agenthub_server_items{kind="tools",server="demo"} 1' in text
 
 
 async def test_old_events_are_dropped_only_beyond_the_promise(hub: Served) -> None:

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,6 +124,7 @@ UNGUESSED = {
 }
 """Bodies that a generator seldom finds: test_budgets.py and test_definitions.py know them."""
 HUB_POLICY = "/api/gateway/policy"
+TRIAL = "/api/notifications/{id}/test"
 OPERATIONS = [
     (method.upper(), path)
     for path, operations in DESCRIPTION["paths"].items()
@@ -155,7 +157,9 @@ def fuzz(
             case.path_parameters.update(existing(hub, case))
         answer = case.call(base_url=hub.url, headers=bearer(TOKEN), timeout=TIMEOUT_S)
         seen[answer.status_code] += 1
-        case.validate_response(answer, checks=CHECKS)
+        # Trying a target tells by a 502 that it did not take the notice.
+        is_trial = path == TRIAL and answer.status_code == HTTPStatus.BAD_GATEWAY
+        case.validate_response(answer, checks=CHECKS[1:] if is_trial else CHECKS)
 
     try:
         examine()

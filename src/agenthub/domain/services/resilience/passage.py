@@ -55,7 +55,7 @@ class LendingCaller(Caller):
     `lend` runs when the first question is asked, `take_back` when the last one is answered.
     """
 
-    __slots__ = ("_asking", "_caller", "_lend", "_take_back")
+    __slots__ = ("_asking", "_lend", "_take_back", "caller")
 
     def __init__(
         self, caller: Caller, lend: Callable[[], None], take_back: Callable[[], None]
@@ -65,23 +65,23 @@ class LendingCaller(Caller):
         self.client = caller.client
         self.wants_progress = caller.wants_progress
         self.log_level = caller.log_level
-        self._caller = caller
+        self.caller = caller
         self._lend = lend
         self._take_back = take_back
         self._asking = 0
 
     async def progress(self, params: RawObject) -> None:
-        await self._caller.progress(params)
+        await self.caller.progress(params)
 
     async def log(self, params: RawObject) -> None:
-        await self._caller.log(params)
+        await self.caller.log(params)
 
     async def ask(self, question: Question) -> bytes:
         self._asking += 1
         if self._asking == 1:
             self._lend()
         try:
-            return await self._caller.ask(question)
+            return await self.caller.ask(question)
         finally:
             self._asking -= 1
             if self._asking == 0:

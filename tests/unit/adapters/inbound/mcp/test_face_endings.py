@@ -11,6 +11,7 @@ from agenthub.adapters.inbound.mcp.parking import ParkedCaller
 from agenthub.adapters.inbound.mcp.wire import Limits
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.services.resilience.passage import LendingCaller
 from tests.support.waiting import eventually, soon
 from tests.unit.adapters.inbound.mcp.asgi import Visit
 from tests.unit.adapters.inbound.mcp.test_face_legacy import ask_name, told
@@ -82,7 +83,9 @@ async def test_a_revoked_key_ends_its_parked_calls() -> None:
         world.client.handle = ask_name
         call = world.modern("tools/call", PARAMS["tools/call"], capabilities=ELICITS, principal=KEY)
         assert (await call.json())["result"]["resultType"] == "input_required"
-        _, _, caller = world.client.requests[0]
+        _, _, lending = world.client.requests[0]
+        assert isinstance(lending, LendingCaller)
+        caller = lending.caller
         assert isinstance(caller, ParkedCaller)
 
         world.identity.revoked.add(KEY.subject)

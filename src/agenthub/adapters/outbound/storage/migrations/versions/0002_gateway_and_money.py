@@ -161,6 +161,10 @@ def _ledger() -> None:
         postgresql_where=sa.text("status = 'reserved'"),
         sqlite_where=sa.text("status = 'reserved'"),
     )
+    _ledger_sums()
+
+
+def _ledger_sums() -> None:
     op.create_table(
         "usage_days",
         sa.Column("workspace", TEXT, primary_key=True),
