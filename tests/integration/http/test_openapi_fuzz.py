@@ -35,7 +35,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 TIMEOUT_S = 10
-FEW, MANY = 25, 75
+FEW, MANY = 20, 40
 
 
 class Background:
