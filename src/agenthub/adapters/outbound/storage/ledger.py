@@ -96,6 +96,8 @@ PRICES = Table(
 )
 
 _INSERT = tuple(column.name for column in ENTRIES.columns)
+_ROWS_AT_ONCE = 500
+"""Of 22 values each; a statement of SQLite takes 32,766."""
 _KNOWN_SQL = f"SELECT id FROM {ENTRIES.name} WHERE workspace"  # noqa: S608  a table's name
 
 
@@ -113,9 +115,24 @@ class SqlLedgerRepository(LedgerRepository):
         if fresh:
             is_sqlite = self._connection.dialect.name == "sqlite"
             rows = [_row(entry, self._workspace, is_sqlite=is_sqlite) for entry in fresh]
-            await self._connection.exec_driver_sql(_insert_sql(is_sqlite=is_sqlite), rows)
+            if is_sqlite:
+                await self._insert_at_once(rows)
+            else:
+                await self._connection.exec_driver_sql(_insert_sql(is_sqlite=False), rows)
             await count_days(self._connection, self._workspace, fresh)
         return fresh
+
+    async def _insert_at_once(self, rows: list[tuple[Any, ...]]) -> None:
+        """Insert many rows by each statement: row by row, SQLite's thread and the event loop
+        would hand the interpreter's lock to each other for every one.
+        """
+        sql = _insert_sql(is_sqlite=True)
+        head, mark = sql.split(" VALUES ")
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            values = ", ".join([mark] * len(part))
+            flat = tuple(value for row in part for value in row)
+            await self._connection.exec_driver_sql(f"{head} VALUES {values}", flat)
 
     async def settle(self, entry: Entry) -> Entry | None:
         _check(entry)
