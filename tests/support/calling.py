@@ -16,6 +16,7 @@ from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import CallAccounts
 from agenthub.domain.services.resilience.attempts import InstanceWatch
 from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.stats import CallStats
 from agenthub.domain.services.resilience.tracing import CallTracing
 from tests.fakes.clock import FakeChance, FakeClock, FakeIdFactory
 from tests.fakes.journal import FakeJournal
@@ -59,7 +60,8 @@ def calls_over(
         clock=clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=uow
     )
     tracing = CallTracing(telemetry=FakeTelemetry())
-    accounts = CallAccounts(budgets=budgets, clock=clock, ids=ids, ledger=ledger)
+    stats = CallStats()
+    accounts = CallAccounts(budgets=budgets, clock=clock, ids=ids, ledger=ledger, stats=stats)
     gateway = Gateway(
         announcer=Announcer(client=client, clock=clock, directory=directory, uow=uow),
         chance=FakeChance(),
@@ -68,7 +70,7 @@ def calls_over(
         directory=directory,
         ledger=ledger,
         policies=policies,
-        stats=accounts.stats,
+        stats=stats,
         tracing=tracing,
         watch=AllWell(),
     )

@@ -38,6 +38,7 @@ from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import CallAccounts
 from agenthub.domain.services.resilience.desk import GatewayDesk
 from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.stats import CallStats
 from agenthub.domain.services.resilience.tracing import CallTracing
 from agenthub.domain.services.resilience.watching import ServiceWatch
 
@@ -180,8 +181,9 @@ class ServicesContainer(containers.DeclarativeContainer):
     catalog = providers.Singleton(
         CatalogService, client=mcp_client, definitions=definitions, directory=directory
     )
+    call_stats = providers.Singleton(CallStats)
     accounts = providers.Singleton(
-        CallAccounts, budgets=budgets, clock=clock, ids=ids, ledger=ledger
+        CallAccounts, budgets=budgets, clock=clock, ids=ids, ledger=ledger, stats=call_stats
     )
     tracing = providers.Singleton(CallTracing, telemetry=telemetry)
     watch = providers.Singleton(ServiceWatch, health=health, keeper=instance_keeper)
@@ -194,7 +196,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         directory=directory,
         ledger=ledger,
         policies=policies,
-        stats=accounts.provided.stats,
+        stats=call_stats,
         tracing=tracing,
         watch=watch,
     )
@@ -205,7 +207,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         endpoints=endpoints,
         gateway=gateway,
         policies=policies,
-        stats=accounts.provided.stats,
+        stats=call_stats,
     )
     calls = providers.Singleton(
         CallService,

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 from agenthub.domain.entities.catalog.exposure import Target
@@ -177,18 +178,16 @@ class CallService:
     async def _rounds(self, passage: Passage, errand: Errand, caller: Caller) -> Answer:
         """Send; where a legacy caller cannot come back with its answers, ask it here and go on."""
         params, method = _own_params(errand, passage.target), errand.deed.value
-        answer = await self._gateway.send(passage, method, params, errand.meta, caller)
-        if answer.input_required is None or caller.era is Era.MODERN:
-            return answer
-        for _ in range(MAX_ROUNDS):
-            if answer.input_required is None:
-                return answer
-            with passage.waiting(self._clock):
-                given = await _answered(answer.input_required, caller)
+        given: RawObject = {}
+        for questions in count():
             again = {**params, **given}
             answer = await self._gateway.send(passage, method, again, errand.meta, caller)
-        if answer.input_required is None:
-            return answer
+            if answer.input_required is None or caller.era is Era.MODERN:
+                return answer
+            if questions == MAX_ROUNDS:
+                break
+            with passage.waiting(self._clock):
+                given = await _answered(answer.input_required, caller)
         raise UpstreamError(
             f"The server {passage.target.server!r} asked for more input {MAX_ROUNDS} times in one"
             " call.",

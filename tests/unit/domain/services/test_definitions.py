@@ -160,7 +160,6 @@ async def test_a_changed_tool_is_held_before_any_agent_is_told_and_its_siblings_
             desk.find("demo__read", era)
         assert refused.value.code == "tool_quarantined"
         assert "agenthub definitions ls" in refused.value.message
-        assert desk.service.is_held(DEMO.id, "read", era)
     await eventually(lambda: len(desk.events) == 1)
     assert desk.events[0].name == "definition.changed"
     facts = {"server_id": DEMO.id, "server": "demo", "tool": "read", "held": True, "decided": None}
@@ -385,7 +384,6 @@ async def test_one_definition_is_as_good_in_both_eras_and_another_is_held(desk: 
 
     assert desk.names(Era.MODERN) == ["read", "write"]
     assert desk.names(Era.LEGACY) == ["read"]
-    assert not desk.service.is_held(DEMO.id, "write", Era.MODERN)
     await desk.service.accept(OWNER, "demo", "write", digest_of(tool("write", "evil").definition))
     assert desk.names(Era.LEGACY) == ["read", "write"]
 

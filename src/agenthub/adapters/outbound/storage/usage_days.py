@@ -119,7 +119,7 @@ def _add(counts: list[int], entry: Entry) -> None:
         tokens.prompt,
         tokens.completion,
         entry.cost_nano_usd or 0,
-        entry.cost_nano_usd is None,
+        entry.is_unpriced,
         status is EntryStatus.ESTIMATED,
     )
     for place, count in enumerate(added):

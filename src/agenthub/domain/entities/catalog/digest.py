@@ -68,13 +68,8 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[FieldChan
     return tuple(sorted(found, key=lambda change: not change.risky)[:MAX_CHANGES])
 
 
-def has_invisible(text: str) -> bool:
-    """Say whether `text` holds characters that steer a reader unseen: bidi, zero width, control."""
-    return any(_is_invisible(char) for char in text)
-
-
 def visible(text: str) -> str:
-    """Write what nobody would see as `<U+202E>`."""
+    """Write what steers a reader unseen (bidi, zero width, control) as `<U+202E>`."""
     return "".join(f"<U+{ord(c):04X}>" if _is_invisible(c) else c for c in text)
 
 

@@ -18,9 +18,6 @@ class Deadline:
         """Give the seconds left, 0 when it is over."""
         return max(0.0, self._ends_at - (self._paused_at if self._pauses else now))
 
-    def is_over(self, now: float) -> bool:
-        return self.left_s(now) <= 0.0
-
     def pause(self, now: float) -> None:
         """Stop the clock, for a person is asked. A deadline that is over stays over."""
         if self._pauses == 0:

@@ -152,9 +152,6 @@ class DefinitionService(McpListener):
             self._news.set()
         return held
 
-    def is_held(self, endpoint_id: EndpointId, tool: str, era: Era) -> bool:
-        return tool in self.held(endpoint_id, self._shown(endpoint_id)[era])
-
     def held_tools(self, endpoint_id: EndpointId) -> list[str]:
         """Name the tools that are held in any era, by name."""
         catalogs = self._shown(endpoint_id).values()

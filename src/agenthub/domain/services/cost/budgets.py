@@ -76,7 +76,7 @@ class BudgetService:
     async def __aenter__(self) -> Self:
         """Make the hub's first budget, once and for all. Raises UnavailableError."""
         await self._make_first()
-        found = await self._recover()
+        found = await self.recover()
         await self._tasks.__aenter__()
         if self._recover_after or found is None:
             work = self._keep_recovering(is_done=found is not None)
@@ -131,12 +131,10 @@ class BudgetService:
         if work.failure is not None:
             raise work.failure
 
-    async def recover(self) -> int:
-        """Settle what dead processes have reserved; says how many. A failure is logged."""
-        return await self._recover() or 0
-
-    async def _recover(self) -> int | None:
-        """Give how many are settled, None where the database did not let it."""
+    async def recover(self) -> int | None:
+        """Settle what dead processes have reserved. Gives how many, None where the database did
+        not let it, which is logged.
+        """
         now = self._clock.now()
         try:
             async with self._uow.begin(OWNER) as tx:
@@ -231,7 +229,7 @@ class BudgetService:
         while self._recover_after or not is_done:
             if await self._is_closing_within(RECOVER_EVERY_S if is_done else LONGEST_RETRY_S):
                 return
-            is_done = await self._recover() is not None
+            is_done = await self.recover() is not None
 
     async def _is_closing_within(self, pause_s: float) -> bool:
         try:

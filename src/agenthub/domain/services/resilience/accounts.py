@@ -43,7 +43,7 @@ class Account:
 
 @dataclass(slots=True)
 class Charge:
-    """What a call is: who makes it, of what, how large it is, what it costs (None: nothing)."""
+    """What a call is: who makes it, of what, and how large it is."""
 
     principal: Principal
     purpose: Purpose
@@ -71,16 +71,13 @@ class CallAccounts:
         clock: Clock,
         ids: IdFactory,
         ledger: LedgerService,
+        stats: CallStats,
     ) -> None:
-        self._stats = CallStats()
         self._budgets = budgets
         self._clock = clock
         self._ids = ids
         self._ledger = ledger
-
-    @property
-    def stats(self) -> CallStats:
-        return self._stats
+        self._stats = stats
 
     async def open(self, charge: Charge, price_nano_usd: int | None) -> Account:
         """Note the call before it is made; set its price aside. Raises QuotaError."""

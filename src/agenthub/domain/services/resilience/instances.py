@@ -76,14 +76,18 @@ class InstanceGuard:
 
         Whoever waits as told gets past all that holds it back now, not only the first of it.
         """
-        shut = [
-            (name, breaker.snapshot(now))
-            for name, breaker in self._on_the_way(tool)
-            if not breaker.would_admit(now)
-        ]
+        on_the_way = self._on_the_way(tool)
+        shut = [one for one in on_the_way if not one[1].would_admit(now)]
         paused_s = self.paused_until - now
         if not shut:
             return _paused(self.server, paused_s) if paused_s > 0 else None
+        return self._shut(shut, paused_s, now)
+
+    def _shut(
+        self, breakers: list[tuple[str, CircuitBreaker]], paused_s: float, now: float
+    ) -> HubError:
+        """Tell the longest wait of all that is shut."""
+        shut = [(name, breaker.snapshot(now)) for name, breaker in breakers]
         waits = [shot.retry_after_s for _, shot in shut if shot.retry_after_s is not None]
         longest_s = max(waits) if len(waits) == len(shut) else None
         if longest_s is not None and paused_s >= longest_s:

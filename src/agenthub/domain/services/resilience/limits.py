@@ -16,7 +16,7 @@ class RateLimits:
     """Token buckets of one server: of its own, of its tools, of its callers."""
 
     def __init__(self, server: str) -> None:
-        self._server = server
+        self.server = server
         self._buckets: OrderedDict[_Key, tuple[TokenBucket, RateLimit]] = OrderedDict()
 
     def take(
@@ -67,17 +67,17 @@ class RateLimits:
         found: list[tuple[_Key, RateLimit, str]] = []
         own = server_policy.rate_limit
         if own is not None:
-            found.append((("server", ""), own, f"The server {self._server!r}"))
+            found.append((("server", ""), own, f"The server {self.server!r}"))
         of_tool = tool_policy.rate_limit
         if tool is not None and of_tool is not None and of_tool is not own:
-            words = f"The tool {tool!r} of the server {self._server!r}"
+            words = f"The tool {tool!r} of the server {self.server!r}"
             found.append((("tool", tool), of_tool, words))
         of_caller = tool_policy.caller_rate_limit
         if of_caller is not None:
             is_own = of_caller is not server_policy.caller_rate_limit
             what = f"tool {tool!r} of the server" if is_own else "server"
             key = (f"caller of {tool}" if is_own else "caller", subject)
-            found.append((key, of_caller, f"Each caller of the {what} {self._server!r}"))
+            found.append((key, of_caller, f"Each caller of the {what} {self.server!r}"))
         return found
 
     def _bucket(self, key: _Key, limit: RateLimit, now: float) -> TokenBucket:

@@ -70,7 +70,10 @@ class ServerGuard:
                     news=self._news,
                     now=now,
                 )
-            self._guards[instance_id].server = endpoint.name
+        self.limits.server = endpoint.name
+        for guard in self._guards.values():
+            guard.server = endpoint.name
+            guard.use(self._policy, self._places())  # a program has other places than an address
 
     def use(self, policy: GatewayPolicy) -> None:
         """Go by changed rules from now on; what was counted stays counted."""
@@ -80,7 +83,7 @@ class ServerGuard:
         if (was.balancing, was.panic_share) != (policy.balancing, policy.panic_share):
             self._balancer = self._new_balancer()
         if was.retry != policy.retry:
-            self.retries = RetryBudget(policy.retry)
+            self.retries.use(policy.retry)
         for guard in self._guards.values():
             guard.use(policy, self._places())
 

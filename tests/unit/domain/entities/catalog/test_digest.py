@@ -15,8 +15,8 @@ from agenthub.domain.entities.catalog.digest import (
     FieldChange,
     diff,
     digest_of,
-    has_invisible,
     tools_digest,
+    visible,
 )
 from agenthub.domain.entities.catalog.listing import Item, ItemKind
 
@@ -154,11 +154,12 @@ def test_characters_nobody_sees_are_risky_and_shown(char: str) -> None:
 
     assert change.risky
     assert change.after is not None
-    assert not has_invisible(change.after)
+    assert visible(change.after) == change.after
 
 
 def test_ordinary_text_of_any_language_is_not_invisible() -> None:
-    assert not has_invisible("Größe, ファイル, ملف, ☂️\n\tnext")
+    text = "Größe, ファイル, ملف, ☂️\n\tnext"
+    assert visible(text) == text
 
 
 def test_long_texts_are_cut_around_the_first_difference() -> None:

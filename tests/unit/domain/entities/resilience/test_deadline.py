@@ -10,8 +10,8 @@ from agenthub.domain.entities.resilience.deadline import Deadline
 def test_it_is_over_when_its_time_is() -> None:
     deadline = Deadline(10.0, 5.0)
     assert deadline.left_s(12.0) == 3.0
-    assert not deadline.is_over(14.999)
-    assert deadline.is_over(15.0)
+    assert deadline.left_s(14.999) > 0.0
+    assert deadline.left_s(15.0) == 0.0
     assert deadline.left_s(99.0) == 0.0
 
 
@@ -23,7 +23,7 @@ def test_the_time_a_person_takes_does_not_count() -> None:
     deadline.resume(1000.0)
 
     assert deadline.left_s(1000.0) == 3.0
-    assert deadline.is_over(1003.0)
+    assert deadline.left_s(1003.0) == 0.0
 
 
 def test_it_runs_on_when_the_last_of_several_pauses_ends() -> None:
@@ -39,9 +39,9 @@ def test_it_runs_on_when_the_last_of_several_pauses_ends() -> None:
 def test_a_pause_does_not_revive_it() -> None:
     deadline = Deadline(10.0, 5.0)
     deadline.pause(16.0)
-    assert deadline.is_over(16.0)
+    assert deadline.left_s(16.0) == 0.0
     deadline.resume(20.0)
-    assert deadline.is_over(20.0)
+    assert deadline.left_s(20.0) == 0.0
 
 
 def test_an_end_without_a_pause_is_void() -> None:
@@ -69,4 +69,3 @@ def test_it_ends_when_it_ran_for_its_limit_and_not_before(
             deadline.resume(now)
             pauses = max(0, pauses - 1)
         assert deadline.left_s(now) == pytest.approx(max(0.0, limit_s - ran_s), abs=1e-6)
-        assert deadline.is_over(now) == (deadline.left_s(now) == 0)

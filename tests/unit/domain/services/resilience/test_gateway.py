@@ -399,12 +399,12 @@ async def test_a_breaker_that_moves_by_itself_is_logged(caplog: pytest.LogCaptur
 async def test_the_counts_of_a_server_go_with_its_name(is_removed: bool) -> None:
     async with world() as made:
         await made.call()
-        assert {key[0] for key in made.accounts.stats.series} == {SERVER}
+        assert {key[0] for key in made.stats.series} == {SERVER}
         (endpoint,) = made.directory.endpoints(KEY.workspace)
         made.directory.put_endpoint(endpoint)
-        assert made.accounts.stats.series
+        assert made.stats.series
         if is_removed:
             made.directory.drop_endpoint(endpoint.id)
         else:
             made.directory.put_endpoint(replace(endpoint, name="another"))
-        assert not made.accounts.stats.series
+        assert not made.stats.series

@@ -26,6 +26,7 @@ from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import CallAccounts
 from agenthub.domain.services.resilience.attempts import InstanceWatch
 from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.stats import CallStats
 from agenthub.domain.services.resilience.tracing import CallTracing
 from tests.fakes.clock import FakeChance, FakeClock, FakeIdFactory
 from tests.fakes.journal import FakeJournal
@@ -119,8 +120,13 @@ class World:
             clock=self.clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=self.uow
         )
         tracing = CallTracing(telemetry=self.telemetry)
+        self.stats = CallStats()
         self.accounts = CallAccounts(
-            budgets=self.budgets, clock=self.clock, ids=ids, ledger=self.ledger
+            budgets=self.budgets,
+            clock=self.clock,
+            ids=ids,
+            ledger=self.ledger,
+            stats=self.stats,
         )
         self.gateway = Gateway(
             announcer=self.announcer,
@@ -130,7 +136,7 @@ class World:
             directory=self.directory,
             ledger=self.ledger,
             policies=self.policies,
-            stats=self.accounts.stats,
+            stats=self.stats,
             tracing=tracing,
             watch=self.watch,
             pause=self._pause,
