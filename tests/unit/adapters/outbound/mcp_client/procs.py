@@ -52,34 +52,36 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def open_files() -> int:
-    """Count the open pipes and sockets: what a process of the hub's leaves, if it leaves any.
+def open_pipes() -> set[str]:
+    """Name the open pipes: what a process of the hub's leaves, if it leaves any.
 
-    Plain files are others': the measuring of coverage opens some at any time.
+    Files and sockets are others': measuring coverage or an earlier test's threads may open some.
     """
-    count = 0
+    found: set[str] = set()
     for link in Path("/proc/self/fd").glob("*"):
         try:
-            count += os.readlink(link).startswith(("pipe:", "socket:"))
+            name = os.readlink(link)
         except OSError:  # the one that glob itself has open
             continue
-    return count
+        if name.startswith("pipe:"):
+            found.add(name)
+    return found
 
 
 @asynccontextmanager
 async def guarded(data_dir: Path) -> AsyncIterator[Guardian]:
     """A guardian; afterwards no child, task or open file is left that was not there before."""
     await _warm_up()
-    tasks, files = len(asyncio.all_tasks()), open_files()
+    tasks, pipes = len(asyncio.all_tasks()), open_pipes()
     children = set(psutil.Process().children())
     async with Guardian(data_dir=data_dir, chance=SystemChance()) as guardian:
         yield guardian
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks, what="tasks are left")
     await eventually(lambda: set(psutil.Process().children()) <= children, what="children are left")
-    await eventually(lambda: open_files() <= files, what="files are left open")
+    await eventually(lambda: open_pipes() <= pipes, what="pipes are left open")
 
 
 async def _warm_up() -> None:
     """Have the loop open what it keeps for its first child and thread."""
     await (await asyncio.create_subprocess_exec("true", stdout=subprocess.DEVNULL)).wait()
-    await asyncio.to_thread(open_files)
+    await asyncio.to_thread(open_pipes)
