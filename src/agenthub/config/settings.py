@@ -129,7 +129,13 @@ class UsageSettings(_Group):
 class HitlSettings(_Group):
     """Questions that wait for somebody."""
 
+    enabled: bool = True
+    """Whether people at the hub answer; else only agents do."""
     ttl_s: Seconds = 600
+    hold_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 30
+    """How long a call is held open while a person is asked, before its agent gets a ticket."""
+    keep_days: int = Field(default=90, ge=1, le=36_500)
+    """For questions that have ended."""
 
 
 class EventSettings(_Group):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from agenthub.domain.ids import BudgetId, EndpointId, EntryId, WorkspaceId
+from agenthub.domain.ids import BudgetId, EndpointId, EntryId, GroupId, RequestId, WorkspaceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +157,63 @@ class DefinitionChanged(DomainEvent):
             "tool": self.tool,
             "held": self.held,
             "decided": self.decided,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked(DomainEvent):
+    """A question waits for a person. What is asked is read by REST, with the scope for it."""
+
+    request_id: RequestId
+    server: str
+    tool: str
+    expires_at: datetime
+    group: GroupId | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "server": self.server,
+            "tool": self.tool or None,
+            "expires_at": self.expires_at.isoformat(),
+            "group": self.group,
+        }
+
+
+class SamplingAsked(_Asked):
+    name: ClassVar[str] = "sampling_request"
+
+
+class ElicitationAsked(_Asked):
+    name: ClassVar[str] = "elicitation_request"
+
+
+class ApprovalAsked(_Asked):
+    name: ClassVar[str] = "approval_request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestResolved(DomainEvent):
+    """A question to a person moved: it was decided, has ended, or has an answer to look over."""
+
+    name: ClassVar[str] = "request.resolved"
+    request_id: RequestId
+    kind: str
+    server: str
+    tool: str
+    status: str
+    by: str
+    group: GroupId | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "kind": self.kind,
+            "server": self.server,
+            "tool": self.tool or None,
+            "status": self.status,
+            "by": self.by or None,
+            "group": self.group,
         }
 
 

@@ -11,5 +11,11 @@ InstanceId = NewType("InstanceId", EndpointId)
 BudgetId = NewType("BudgetId", str)
 EntryId = NewType("EntryId", str)
 NoticeTargetId = NewType("NoticeTargetId", str)
+RequestId = NewType("RequestId", str)
+"""A question to a person."""
+HeldCallId = NewType("HeldCallId", str)
+"""A call that waits for a person; the ticket that its agent comes back with."""
+RuleId = NewType("RuleId", str)
+"""A standing answer of a person: an approval policy, or a sampling rule."""
 
 DEFAULT_WORKSPACE = WorkspaceId("default")

@@ -39,6 +39,17 @@ class DefinitionChange(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class Answering(StrEnum):
+    """Who answers what a server asks in the middle of a call.
+
+    AGENT_FIRST: the agent that called, and where it cannot, a person at the hub.
+    """
+
+    AGENT_FIRST = "agent_first"
+    AGENT = "agent"
+    PERSON = "person"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
     """Shares run from 0 to 1; every threshold is met by `>=`."""
@@ -176,6 +187,7 @@ class GatewayPolicy:
     """Below this share of usable instances, of three or more, all are used."""
     health: HealthPolicy = field(default_factory=HealthPolicy)
     definitions: DefinitionChange = DefinitionChange.QUARANTINE
+    questions: Answering = Answering.AGENT_FIRST
 
     def __post_init__(self) -> None:
         require(self, self.PLACE, [])

@@ -23,6 +23,10 @@ class Question:
     server: str
     method: str
     params: bytes
+    is_attributed: bool = True
+    """False where calls of several agents run on the server's only pipe, so that nobody can say
+    which of them it belongs to; then it is brought to a person, and to no agent.
+    """
 
 
 class Caller(ABC):
@@ -36,6 +40,14 @@ class Caller(ABC):
     wants_progress: bool
     log_level: str | None
     """The least severe log level it wants for this request (RFC 5424 word), None for none."""
+    agent: str = ""
+    """What the agent calls itself; its own word."""
+    conversation: str = ""
+    """Equal for calls of one session or conversation, as far as the hub knows; else empty."""
+
+    def can_answer(self, question: Question) -> bool:
+        """Say whether the agent declared what this question needs, and can be asked just now."""
+        return False
 
     @abstractmethod
     async def progress(self, params: RawObject) -> None:

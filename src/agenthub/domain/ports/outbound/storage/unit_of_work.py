@@ -10,6 +10,11 @@ from agenthub.domain.ports.outbound.storage.definitions import DefinitionReposit
 from agenthub.domain.ports.outbound.storage.endpoints import EndpointRepository
 from agenthub.domain.ports.outbound.storage.events import EventRepository
 from agenthub.domain.ports.outbound.storage.groups import GroupRepository
+from agenthub.domain.ports.outbound.storage.hitl import (
+    HeldCallRepository,
+    RequestRepository,
+    RuleRepository,
+)
 from agenthub.domain.ports.outbound.storage.identity import KeyRepository
 from agenthub.domain.ports.outbound.storage.instances import InstanceRepository
 from agenthub.domain.ports.outbound.storage.notices import NoticeTargetRepository
@@ -29,10 +34,13 @@ class Reading(ABC):
     events: EventRepository
     budgets: BudgetRepository
     definitions: DefinitionRepository
+    held_calls: HeldCallRepository
     instances: InstanceRepository
     ledger: LedgerRepository
     notice_targets: NoticeTargetRepository
     policies: PolicyRepository
+    requests: RequestRepository
+    rules: RuleRepository
 
 
 class Transaction(Reading):
