@@ -10,13 +10,24 @@ from typing import Self
 
 from agenthub.domain.entities.cost import BudgetScope
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
-from agenthub.domain.event import BudgetAlerted, CostRecorded, StoredEvent
+from agenthub.domain.event import (
+    ApprovalAsked,
+    BudgetAlerted,
+    CostRecorded,
+    ElicitationAsked,
+    RequestResolved,
+    SamplingAsked,
+    StoredEvent,
+)
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.directory import Directory
 
 PAGE = 500
 PRUNE_EVERY_S = 3_600.0
+OF_QUESTIONS = frozenset(
+    event.name for event in (ApprovalAsked, ElicitationAsked, RequestResolved, SamplingAsked)
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +52,7 @@ class EventService:
         self._uow = uow
         self._tasks = asyncio.TaskGroup()
         self._pruner: asyncio.Task[None] | None = None
+        self._readers: list[Principal] = []
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -58,13 +70,23 @@ class EventService:
         # The error of the block belongs to whoever raised it, not into a group of errors.
         await self._tasks.__aexit__(None, None, None)
 
+    def reaches_answerer(self, question: StoredEvent) -> bool:
+        """Say whether somebody who may answer this question reads the feed of this process now."""
+        return any(
+            reader.allows(Scope.HITL_ANSWER)
+            and reader.workspace == question.workspace
+            and self._may_hear(reader, question)
+            for reader in self._readers
+        )
+
     async def follow(
-        self, principal: Principal, after: int | None
+        self, principal: Principal, after: int | None, *, is_present: bool = True
     ) -> AsyncGenerator[StoredEvent | Gap]:
         """Give the events behind `after` (None: from now on), then each new one, without end.
 
         None is lost or given twice. A slow reader costs no memory: it reads from the store. A key
         that is bound to a group hears of that group's servers only. Raises DeniedError.
+        `is_present`: it reads for somebody who looks on, and no longer than that one does.
         """
         principal.require(Scope.HUB_READ)
         news = asyncio.Event()
@@ -75,12 +97,16 @@ class EventService:
             news.set()
 
         end = self._bus.listen(hear)
+        present = [principal] if is_present else []
+        self._readers += present
         try:
             async for event in self._from(principal, after, news, recent):
                 if isinstance(event, Gap) or self._may_hear(principal, event):
                     yield event
         finally:
             end()
+            for reader in present:
+                self._readers.remove(reader)
 
     async def _from(
         self,
@@ -130,6 +156,8 @@ class EventService:
             return True
         if event.name in (BudgetAlerted.name, CostRecorded.name):
             return _is_own_money(principal, event)
+        if event.name in OF_QUESTIONS:
+            return event.facts.get("group") == principal.group
         if server is None:
             return True
         group = self._directory.group(principal.group)

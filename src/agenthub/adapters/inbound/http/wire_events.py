@@ -5,11 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from agenthub.domain.event import (
+    ApprovalAsked,
     BreakerChanged,
     BudgetAlerted,
     CatalogChanged,
     CostRecorded,
     DefinitionChanged,
+    ElicitationAsked,
+    RequestResolved,
+    SamplingAsked,
     ServerStatusChanged,
     StoredEvent,
 )
@@ -104,6 +108,45 @@ class DefinitionChangedEvent(WireEvent, frozen=True):
     )
 
 
+class RequestEvent(WireEvent, frozen=True):
+    """What every event of a question to a person says; what is asked is read by REST."""
+
+    request_id: str
+    server: str
+    tool: str | None
+    group: str | None = Field(description="The group through which the call came, by its id.")
+
+
+class SamplingRequestEvent(RequestEvent, frozen=True):
+    """A server wants a model's answer, and a person must let it pass."""
+
+    type: Literal["sampling_request"]
+    expires_at: AwareDatetime
+
+
+class ElicitationRequestEvent(RequestEvent, frozen=True):
+    """A server asks for input."""
+
+    type: Literal["elicitation_request"]
+    expires_at: AwareDatetime
+
+
+class ApprovalRequestEvent(RequestEvent, frozen=True):
+    """A policy holds a tool call back until a person lets it pass."""
+
+    type: Literal["approval_request"]
+    expires_at: AwareDatetime
+
+
+class RequestResolvedEvent(RequestEvent, frozen=True):
+    """A question to a person moved: it was decided, has ended, or has an answer to look over."""
+
+    type: Literal["request.resolved"]
+    kind: str = Field(description="`sampling`, `elicitation` or `approval`.")
+    status: str
+    by: str | None = Field(description="Who decided: `owner`, a key's id, or `rule:` with its id.")
+
+
 class ResyncEvent(WireEvent, frozen=True):
     """Events were missed that are no longer kept: read the state anew."""
 
@@ -120,11 +163,15 @@ class ErrorEvent(WireEvent, frozen=True):
 
 
 WIRE: dict[str, type[WireEvent]] = {
+    ApprovalAsked.name: ApprovalRequestEvent,
     BreakerChanged.name: BreakerChangedEvent,
     BudgetAlerted.name: BudgetAlertEvent,
     CatalogChanged.name: CatalogChangedEvent,
     CostRecorded.name: CostRecordedEvent,
     DefinitionChanged.name: DefinitionChangedEvent,
+    ElicitationAsked.name: ElicitationRequestEvent,
+    RequestResolved.name: RequestResolvedEvent,
+    SamplingAsked.name: SamplingRequestEvent,
     ServerStatusChanged.name: ServerStatusEvent,
 }
 """Events without a row do not leave the house."""
@@ -136,6 +183,10 @@ HubEvent = Annotated[
     | BudgetAlertEvent
     | CostRecordedEvent
     | DefinitionChangedEvent
+    | SamplingRequestEvent
+    | ElicitationRequestEvent
+    | ApprovalRequestEvent
+    | RequestResolvedEvent
     | ResyncEvent
     | ErrorEvent,
     Field(discriminator="type"),
