@@ -217,6 +217,10 @@ class RequestResolved(DomainEvent):
         }
 
 
+ASKED = (SamplingAsked.name, ElicitationAsked.name, ApprovalAsked.name)
+"""Events that tell of a new question to a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event of the feed. `id` grows without end; it is the SSE id."""

@@ -8,9 +8,23 @@ from dataclasses import replace
 import pytest
 
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
-from agenthub.domain.event import BudgetAlerted, CostRecorded, ServerStatusChanged, StoredEvent
+from agenthub.domain.event import (
+    BudgetAlerted,
+    CostRecorded,
+    ElicitationAsked,
+    ServerStatusChanged,
+    StoredEvent,
+)
 from agenthub.domain.exceptions import DeniedError, UnavailableError
-from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, EntryId, WorkspaceId
+from agenthub.domain.ids import (
+    DEFAULT_WORKSPACE,
+    BudgetId,
+    EndpointId,
+    EntryId,
+    GroupId,
+    RequestId,
+    WorkspaceId,
+)
 from agenthub.domain.ports.outbound.storage.unit_of_work import Transaction
 from agenthub.domain.services import events
 from agenthub.domain.services.directory import Directory
@@ -122,6 +136,29 @@ async def test_without_an_id_the_feed_begins_now() -> None:
         await eventually(lambda: bool(news.bus._listeners))
         await news.write("new")
         assert await soon(first) == ["new"]
+
+
+async def test_a_bound_key_hears_of_its_groups_questions_only() -> None:
+    news = News()
+    bound = bound_to("dev")
+    async with news.uow.begin(OWNER) as tx:
+        for number, asked_by in enumerate((None, GroupId("id-other"), bound.group)):
+            tx.emit(
+                ElicitationAsked(
+                    workspace=DEFAULT_WORKSPACE,
+                    at=NEW_YEAR,
+                    request_id=RequestId(f"R{number}"),
+                    server="a",
+                    tool="plan",
+                    expires_at=NEW_YEAR,
+                    group=asked_by,
+                )
+            )
+        await tx.commit()
+    async with aclosing(news.service.follow(bound, 0)) as feed:
+        heard = await soon(anext(feed))
+    assert isinstance(heard, StoredEvent)
+    assert heard.facts["request_id"] == "R2"
 
 
 async def test_many_events_are_read_in_pages_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

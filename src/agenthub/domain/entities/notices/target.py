@@ -4,10 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agenthub.domain.event import ASKED
 from agenthub.domain.exceptions import FieldFault, InvalidError
 from agenthub.domain.ids import NoticeTargetId, WorkspaceId
 
-DEFAULT_EVENTS = ("server.status", "breaker.changed", "budget.alert", "definition.changed")
+DEFAULT_EVENTS = (
+    "server.status",
+    "breaker.changed",
+    "budget.alert",
+    "definition.changed",
+    *ASKED,
+)
 EVENTS = (*DEFAULT_EVENTS, "catalog.changed", "cost.recorded")
 """Names of hub events that a target may be told of."""
 

@@ -1,7 +1,10 @@
 """Events in words: a title of one line, and what to know beside it."""
 
+from datetime import datetime
 from math import ceil
 from typing import Any
+
+from agenthub.domain.event import ASKED, ApprovalAsked, ElicitationAsked, SamplingAsked
 
 NANO = 1_000_000_000
 _STATUS = {
@@ -34,10 +37,17 @@ _BY_OPERATOR = {
     "forced_open": "an operator switched it off",
     "disabled": "an operator switched its breaker off",
 }
+_ASKS = {
+    SamplingAsked.name: "asks for a model's answer",
+    ElicitationAsked.name: "has a question",
+    ApprovalAsked.name: "a call waits for your approval",
+}
 
 
 def worded(event: str, facts: dict[str, Any]) -> tuple[str, str]:
     """Give title and body for a person."""
+    if event in ASKED:
+        return _asked(event, facts)
     match event:
         case "server.status":
             return _server(facts)
@@ -103,6 +113,18 @@ def _definition(facts: dict[str, Any]) -> tuple[str, str]:
             "It cannot be called until somebody has read the change and accepted it.",
         )
     return f"{tool}: definition changed", "It can be called; read the change."
+
+
+def _asked(event: str, facts: dict[str, Any]) -> tuple[str, str]:
+    """Say who asks, and how to answer; never what is asked: that takes the scope for it."""
+    where = f"Server {facts['server']}"
+    if facts.get("tool"):
+        where += f", tool {facts['tool']}"
+    until = datetime.fromisoformat(str(facts["expires_at"]))
+    return f"{where}: {_ASKS[event]}", (
+        f"Answer until {until:%H:%M} UTC, on the dashboard or by "
+        f"'agenthub inbox answer {facts['request_id']}'."
+    )
 
 
 def _dollars(nano: int) -> str:

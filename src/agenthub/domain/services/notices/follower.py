@@ -5,13 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.entities.notices.news import News
 from agenthub.domain.entities.notices.target import NoticeTarget
 from agenthub.domain.entities.notices.wording import worded
-from agenthub.domain.event import StoredEvent
+from agenthub.domain.event import ASKED, StoredEvent
 from agenthub.domain.exceptions import GoneError, HubError
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.ports.outbound.notifier import Notice, Notifier
@@ -84,7 +85,8 @@ class Follower:
         return news
 
     async def _follow(self) -> None:
-        async with aclosing(self._events.follow(OWNER, self.target.cursor)) as feed:
+        feed = self._events.follow(OWNER, self.target.cursor, is_present=False)
+        async with aclosing(feed):
             async for event in feed:
                 is_told = await self._take(event)
                 if isinstance(event, StoredEvent):
@@ -100,7 +102,7 @@ class Follower:
             name, facts, number, at = "gap", {"after": event.after}, event.after, self._clock.now()
         else:
             is_news = self._news.take(event.name, event.facts)
-            if not is_news or event.name not in self.target.events:
+            if not is_news or event.name not in self.target.events or self._is_told_already(event):
                 return False
             name, facts, number, at = event.name, event.facts, event.id, event.at
         title, body = worded(name, facts)
@@ -110,9 +112,16 @@ class Follower:
         )
         return True
 
+    def _is_told_already(self, event: StoredEvent) -> bool:
+        """Say whether a question needs no notice: who may answer reads the feed, or it is late."""
+        if event.name not in ASKED:
+            return False
+        is_late = self._clock.now() >= _until(event.name, event.facts, event.at)
+        return is_late or self._events.reaches_answerer(event)
+
     async def _deliver(self, notice: Notice) -> None:
-        """Try until it is taken, or a day old. Leaves in `last_fault` how that went."""
-        failures = 0
+        """Try until it is taken, or too old. Leaves in `last_fault` how that went."""
+        failures, until = 0, _until(notice.event, notice.facts, notice.at)
         while True:
             error = await self._attempt(notice)
             if error is None:
@@ -121,8 +130,8 @@ class Follower:
             if isinstance(error, GoneError):
                 self.target = replace(self.target, enabled=False, last_fault=error.message)
                 return
-            if self._clock.now() - notice.at >= GIVE_UP_AFTER:
-                text = f"Gave up on {notice.title!r} after a day: {error.message}"
+            if self._clock.now() >= until:
+                text = f"Gave up on {notice.title!r}, it is too late: {error.message}"
                 self.target = replace(self.target, last_fault=text)
                 _logger.warning("a notice was given up", extra=self._extra)
                 return
@@ -159,3 +168,10 @@ class Follower:
     @property
     def _extra(self) -> dict[str, str]:
         return {"target": self.target.name}
+
+
+def _until(event: str, facts: dict[str, Any], at: datetime) -> datetime:
+    """Say until when it is of use to tell of an event; a question, as long as it waits."""
+    if event in ASKED:
+        return datetime.fromisoformat(str(facts["expires_at"]))
+    return at + GIVE_UP_AFTER

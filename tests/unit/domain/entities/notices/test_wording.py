@@ -1,6 +1,7 @@
 """What a person reads of an event."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,15 +9,18 @@ from agenthub.domain.entities.notices.target import masked
 from agenthub.domain.entities.notices.wording import worded
 from agenthub.domain.entities.resilience.circuit_breaker import Reason
 from agenthub.domain.event import (
+    ApprovalAsked,
     BreakerChanged,
     BudgetAlerted,
     CatalogChanged,
     CostRecorded,
     DefinitionChanged,
     DomainEvent,
+    ElicitationAsked,
+    SamplingAsked,
     ServerStatusChanged,
 )
-from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, EntryId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, EntryId, RequestId
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 TIME = EndpointId("S1")
@@ -120,6 +124,26 @@ def test_a_changed_definition_says_whether_the_tool_can_be_called() -> None:
     assert "held back" in said(DefinitionChanged(**given, held=True))[0]
     assert "can be called" in said(DefinitionChanged(**given, held=False))[1]
     assert "accepted" in said(DefinitionChanged(**given, held=False, decided="accepted"))[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (SamplingAsked, "asks for a model's answer"),
+        (ElicitationAsked, "has a question"),
+        (ApprovalAsked, "a call waits for your approval"),
+    ],
+)
+def test_a_question_says_who_asks_and_how_to_answer(
+    asked: Callable[..., DomainEvent], words: str
+) -> None:
+    expires_at = AT + timedelta(minutes=10)
+    given = {**COMMON, "request_id": RequestId("R1"), "server": "time", "expires_at": expires_at}
+    assert said(asked(**given, tool="now")) == (
+        f"Server time, tool now: {words}",
+        "Answer until 00:10 UTC, on the dashboard or by 'agenthub inbox answer R1'.",
+    )
+    assert said(asked(**given, tool=""))[0] == f"Server time: {words}"
 
 
 def test_other_events_are_listed() -> None:

@@ -2,14 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from agenthub.domain.entities.identity import OWNER, Scope
+from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.entities.notices.target import NoticeTarget, TargetKind
-from agenthub.domain.event import BudgetAlerted, CatalogChanged, DomainEvent, ServerStatusChanged
+from agenthub.domain.event import (
+    BudgetAlerted,
+    CatalogChanged,
+    DomainEvent,
+    ElicitationAsked,
+    ServerStatusChanged,
+)
 from agenthub.domain.exceptions import (
     ConflictError,
     DeniedError,
@@ -20,7 +27,7 @@ from agenthub.domain.exceptions import (
     UnavailableError,
     UpstreamError,
 )
-from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, RequestId
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.notices.desk import NoticeService, TargetDraft, TargetPatch
@@ -29,9 +36,10 @@ from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.notifier import FakeNotifier
 from tests.fakes.storage import FakeUnitOfWork
 from tests.support.pauses import Pauses
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.samples import bound_to, with_scopes
 
+QUESTION_LIVES = timedelta(minutes=10)
 DAY_S = timedelta(days=1).total_seconds()
 FAULT = UnavailableError("it answered with 500")
 
@@ -49,11 +57,11 @@ class Office:
         self.ids = FakeIdFactory()
 
     async def starts(self) -> None:
-        events = EventService(bus=self.bus, directory=Directory(), keep=10_000, uow=self.uow)
+        self.events = EventService(bus=self.bus, directory=Directory(), keep=10_000, uow=self.uow)
         self.desk = NoticeService(
             chance=FakeChance(),
             clock=self.clock,
-            events=events,
+            events=self.events,
             ids=self.ids,
             notifiers=[self.hooks, self.mails],
             pause=self._pause,
@@ -98,6 +106,24 @@ class Office:
             limit_nano_usd=100 * 10**9,
             hard_stop=False,
         )
+
+    def question(self, request_id: str = "R1", lives: timedelta = QUESTION_LIVES) -> DomainEvent:
+        return ElicitationAsked(
+            workspace=DEFAULT_WORKSPACE,
+            at=self.clock.now(),
+            request_id=RequestId(request_id),
+            server="time",
+            tool="plan",
+            expires_at=self.clock.now() + lives,
+        )
+
+    @asynccontextmanager
+    async def reader(self, principal: Principal) -> AsyncGenerator[None]:
+        """Somebody follows the event feed."""
+        feed = self.events.follow(principal, 0)
+        await soon(anext(feed))
+        yield
+        await feed.aclose()
 
     async def alerts(self, *percents: int) -> None:
         await self.emits(*(self.alert(percent) for percent in percents))
@@ -186,6 +212,48 @@ async def test_after_a_day_a_notice_is_skipped_and_the_target_says_so(office: Of
     await office.pauses.pass_by(DAY_S)
     await eventually(lambda: "Gave up" in (office.kept().last_fault or ""))
     assert office.kept().cursor == 1
+    del office.hooks.always["hook"]
+    await office.alerts(80)
+    assert await office.told(1) == ["80"]
+
+
+async def test_a_question_is_told_while_nobody_looks(office: Office) -> None:
+    await office.adds()
+    await office.emits(office.question())
+    await office.told(1)
+    assert office.hooks.titles("hook") == ["Server time, tool plan: has a question"]
+
+
+@pytest.mark.parametrize(
+    ("reader", "is_told"),
+    [
+        (OWNER, False),
+        (with_scopes(Scope.HUB_READ, Scope.HITL_ANSWER), False),
+        (with_scopes(Scope.HUB_READ), True),
+        (bound_to("dev"), True),
+    ],
+)
+async def test_a_question_is_not_told_while_somebody_looks_who_may_answer(
+    office: Office, reader: Principal, is_told: bool
+) -> None:
+    quiet = {"workspace": DEFAULT_WORKSPACE, "at": office.clock.now()}
+    await office.emits(CatalogChanged(**quiet, server=None, kinds=(), counts={}))
+    await office.adds()
+    async with office.reader(reader):
+        await office.emits(office.question())
+        await office.alerts(50)
+        await office.told(1 + is_told)
+    await office.emits(office.question())
+    await office.told(2 + is_told)
+
+
+async def test_a_question_is_told_no_longer_than_it_waits(office: Office) -> None:
+    await office.adds()
+    office.hooks.always["hook"] = FAULT
+    await office.emits(office.question())
+    await office.pauses.pass_by(QUESTION_LIVES.total_seconds())
+    await eventually(lambda: "too late" in (office.kept().last_fault or ""))
+    await office.emits(office.question(lives=timedelta(0)))
     del office.hooks.always["hook"]
     await office.alerts(80)
     assert await office.told(1) == ["80"]
