@@ -1,9 +1,14 @@
-"""What a legacy server asks of the hub, brought to the one caller it can only be meant for."""
+"""What a legacy server asks of the hub, brought to the one caller it can only be meant for.
+
+Where it may be meant for several clients nobody guesses: it is asked as nobody's, which a person
+can answer and no agent is asked, and refused where no person can.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -57,6 +62,14 @@ class Asker:
             self._left_s = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Audience:
+    """One caller of each client that a question may be meant for, gone ones counted too."""
+
+    callers: tuple[Caller, ...]
+    clients: int
+
+
 @dataclass(slots=True, eq=False)
 class _Open:
     task: asyncio.Task[None]
@@ -66,9 +79,9 @@ class _Open:
 class Questions:
     """The open questions of one connection. A resident: the asking tasks are its own.
 
-    `unattributed` counts the questions that were refused because several clients' requests were
-    running: serving one at a time would help. `dropped` counts the messages that found too many
-    others still on their way.
+    `unattributed` counts the questions that came while several clients' requests were running:
+    serving one at a time would help. `dropped` counts the messages that found too many others
+    still on their way.
     """
 
     def __init__(self, *, send: Send, server_name: str) -> None:
@@ -99,21 +112,22 @@ class Questions:
     def put(
         self, request: Request, askers: Sequence[Asker], ghosts: AbstractSet[str] = frozenset()
     ) -> None:
-        """Answer a server's request, or ask the caller behind `askers` and answer then.
+        """Answer a server's request, or ask behind `askers` and answer then.
 
         Several askers are one when their callers are the same client. Nobody else hears of it.
-        `ghosts` are the clients of requests that were given up and may still be worked on.
+        `ghosts` are the clients of requests that were given up and may still be worked on. While
+        a question is open the clocks of all whose question it may be stand still.
         """
         if not self._has_room(MAX_OPEN + MAX_REPLIES):
             return
         if request.method == "ping":
             self.say(result_bytes(request.id, b"{}"))
-        elif (refusal := self._refusal(request, askers, ghosts)) is not None:
+        elif (refusal := self._refusal(request, askers)) is not None:
             self.say(error_bytes(request.id, refusal))
         else:
             for asker in askers:
                 asker.pause()
-            task = self._start(self._ask(request, askers[0].caller))
+            task = self._start(self._ask(request, self._audience(askers, ghosts)))
             self._open[request.id] = _Open(task, list(askers))
             task.add_done_callback(lambda _: self._close(request.id))
 
@@ -143,9 +157,7 @@ class Questions:
         self.dropped += 1
         return False
 
-    def _refusal(
-        self, request: Request, askers: Sequence[Asker], ghosts: AbstractSet[str]
-    ) -> RpcError | None:
+    def _refusal(self, request: Request, askers: Sequence[Asker]) -> RpcError | None:
         if request.method not in CARRIED:
             return RpcError(-32601, f"The hub does not support {request.method}.")
         if request.id in self._open:
@@ -156,17 +168,15 @@ class Questions:
             return RpcError(
                 -32603, f"No running request is there to which {request.method} could belong."
             )
-        clients = {asker.caller.client for asker in askers}
-        if len(clients) > 1:
-            self.unattributed += 1
-        if len(clients | ghosts) > 1:
-            return RpcError(
-                -32603,
-                f"Requests of {len(clients | ghosts)} clients are running on this connection, and"
-                f" nothing says to which of them {request.method} belongs. Ask while only one is"
-                " running.",
-            )
         return None
+
+    def _audience(self, askers: Sequence[Asker], ghosts: AbstractSet[str]) -> _Audience:
+        callers: dict[str, Caller] = {}
+        for asker in askers:
+            callers.setdefault(asker.caller.client, asker.caller)
+        if len(callers) > 1:
+            self.unattributed += 1
+        return _Audience(tuple(callers.values()), len(callers.keys() | ghosts))
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
@@ -180,9 +190,14 @@ class Questions:
             for asker in question.askers:
                 asker.resume()
 
-    async def _ask(self, request: Request, caller: Caller) -> None:
-        question = Question(server=self._server_name, method=request.method, params=request.params)
-        reply = await _reply(request.id, caller, question)
+    async def _ask(self, request: Request, audience: _Audience) -> None:
+        question = Question(
+            server=self._server_name,
+            method=request.method,
+            params=request.params,
+            is_attributed=audience.clients == 1,
+        )
+        reply = await _reply(request.id, audience, question)
         self._close(request.id)
         await self._send_quietly(reply)
 
@@ -194,9 +209,9 @@ class Questions:
             _log.debug("reply not delivered", extra={"server": self._server_name, "why": why})
 
 
-async def _reply(request_id: bytes, caller: Caller, question: Question) -> bytes:
+async def _reply(request_id: bytes, audience: _Audience, question: Question) -> bytes:
     try:
-        return result_bytes(request_id, await caller.ask(question))
+        return result_bytes(request_id, await _answer(audience, question))
     except RpcError as error:
         return error_bytes(request_id, error)
     except UnanswerableError as error:
@@ -206,3 +221,17 @@ async def _reply(request_id: bytes, caller: Caller, question: Question) -> bytes
     except Exception:  # noqa: BLE001 (a caller's bug ends its question, not the connection)
         _log.exception("asking a caller failed", extra={"server": question.server})
         return error_bytes(request_id, RpcError(-32603, "The hub failed to ask."))
+
+
+async def _answer(audience: _Audience, question: Question) -> bytes:
+    """Ask the one caller; where there are several, have the first ask that can reach a person."""
+    if question.is_attributed:
+        return await audience.callers[0].ask(question)
+    for caller in audience.callers:
+        with suppress(UnanswerableError):
+            return await caller.ask(question)
+    raise RpcError(
+        -32603,
+        f"Requests of {audience.clients} clients are running on this connection, and nothing says"
+        f" to which of them {question.method} belongs. Ask while only one is running.",
+    )

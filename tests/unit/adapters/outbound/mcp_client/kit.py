@@ -8,6 +8,7 @@ from typing import Any
 
 from agenthub.adapters.outbound.mcp_client.channel import Inbox
 from agenthub.domain.entities.endpoints import Endpoint, Era, HttpKind, HttpTransport
+from agenthub.domain.exceptions import UnanswerableError
 from agenthub.domain.ids import EndpointId, WorkspaceId
 from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
 
@@ -15,7 +16,10 @@ WAIT_S = 5.0
 
 
 class FakeCaller(Caller):
-    """Answers questions with `reply`, or holds them while `held` is cleared."""
+    """Answers questions with `reply`, or holds them while `held` is cleared.
+
+    Where `has_person`, that one answers what nobody can say whose it is.
+    """
 
     def __init__(
         self,
@@ -26,8 +30,10 @@ class FakeCaller(Caller):
         wants_progress: bool = True,
         log_level: str | None = "info",
         capabilities: Mapping[str, Any] | None = None,
+        has_person: bool = False,
     ) -> None:
         self.era = era
+        self.has_person = has_person
         self.client = client
         self.capabilities = capabilities or {}
         self.wants_progress = wants_progress
@@ -49,6 +55,8 @@ class FakeCaller(Caller):
         self.logged.append(params)
 
     async def ask(self, question: Question) -> bytes:
+        if not question.is_attributed and not self.has_person:
+            raise UnanswerableError("Nobody here can say whose question it is.")
         self.asked.append(question)
         self.asking.set()
         try:

@@ -151,6 +151,43 @@ async def test_a_question_with_two_clients_running_is_refused_and_counted() -> N
             await call
 
 
+async def test_a_question_with_two_clients_running_is_put_to_a_person_as_nobodys() -> None:
+    async with bench() as it:
+        ann = FakeCaller("ann")
+        bob = FakeCaller("bob", has_person=True, reply=b'{"action":"decline"}')
+        calls = [it.call(caller) for caller in (ann, bob)]
+        for _ in calls:
+            await it.wire.next()
+        it.ask()
+        assert (await it.wire.next())["result"] == {"action": "decline"}
+        assert ann.asked == []
+        assert [question.is_attributed for question in bob.asked] == [False]
+        assert it.dispatcher.unattributed == 1
+        it.reply(1)
+        it.reply(2)
+        for call in calls:
+            await call
+
+
+async def test_while_a_person_is_asked_for_nobody_no_clock_runs() -> None:
+    async with bench() as it:
+        ann, bob = FakeCaller("ann", has_person=True), FakeCaller("bob")
+        ann.held.clear()
+        calls = [it.call(caller, timeout_s=0.1) for caller in (ann, bob)]
+        for _ in calls:
+            await it.wire.next()
+        it.ask()
+        await ann.asking.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(calls[1].task), 0.2)
+        ann.held.set()
+        assert (await it.wire.next())["result"] == {"action": "accept"}
+        it.reply(1)
+        it.reply(2)
+        for call in calls:
+            await call
+
+
 async def test_a_question_with_nobody_running_is_refused() -> None:
     async with bench() as it:
         it.ask()
