@@ -31,6 +31,12 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.storage_cost import CostRows, FakeBudgetRepository, FakeLedgerRepository
 from tests.fakes.storage_definitions import DefinitionRows, FakeDefinitionRepository
+from tests.fakes.storage_hitl import (
+    FakeHeldCallRepository,
+    FakeRequestRepository,
+    FakeRuleRepository,
+    HitlRows,
+)
 from tests.fakes.storage_instances import FakeInstanceRepository, InstanceRows
 from tests.fakes.storage_notices import FakeNoticeTargetRepository, NoticeRows
 from tests.fakes.storage_policies import FakePolicyRepository, PolicyRows, drop_policies
@@ -47,6 +53,7 @@ class Rows:
     cost: CostRows = field(default_factory=CostRows)
     notice_targets: NoticeRows = field(default_factory=NoticeRows)
     policies: PolicyRows = field(default_factory=PolicyRows)
+    hitl: HitlRows = field(default_factory=HitlRows)
     keys: dict[KeyId, ApiKey] = field(default_factory=dict[KeyId, ApiKey])
     events: list[StoredEvent] = field(default_factory=list[StoredEvent])
 
@@ -112,6 +119,9 @@ class _FakeReading(Reading):
         self.keys = FakeKeyRepository(rows, workspace)
         self.notice_targets = FakeNoticeTargetRepository(rows.notice_targets, workspace)
         self.policies = FakePolicyRepository(rows.policies, rows.endpoints)
+        self.requests = FakeRequestRepository(rows.hitl, workspace)
+        self.held_calls = FakeHeldCallRepository(rows.hitl, workspace)
+        self.rules = FakeRuleRepository(rows.hitl, workspace)
         self.events = FakeEventRepository(rows, clock)
 
 
@@ -131,6 +141,9 @@ class _FakeTransaction(Transaction):
         self.keys = reading.keys
         self.notice_targets = reading.notice_targets
         self.policies = reading.policies
+        self.requests = reading.requests
+        self.held_calls = reading.held_calls
+        self.rules = reading.rules
         self.events = reading.events
 
     def emit(self, event: DomainEvent) -> None:

@@ -1,5 +1,6 @@
 """What all tables share: their register, and column types that mean the same in both databases."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 
 from agenthub.domain.exceptions import InvalidError
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; known here so that a start that needs none does not load Alembic."""
 
 METADATA = MetaData()
@@ -41,6 +42,26 @@ class Text(TypeDecorator[str]):
         if value is not None and not is_storable(value):
             raise UnstorableTextError
         return value
+
+
+class Document(TypeDecorator[Any]):
+    """JSON in which foreign words stand, as it was: any text, and numbers to the last digit.
+
+    ASCII with escapes, so that it holds what Text refuses; JSON of PostgreSQL has no U+0000, and
+    counts 1.0 and 1 as the same. None is NULL.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return Text().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
 
 
 class Moment(TypeDecorator[datetime]):

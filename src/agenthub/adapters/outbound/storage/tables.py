@@ -8,6 +8,9 @@ from agenthub.adapters.outbound.storage import (
     endpoints,
     events,
     groups,
+    held_calls,
+    hitl_requests,
+    hitl_rules,
     identity,
     instances,
     ledger,
@@ -33,6 +36,10 @@ TABLES = (
     budgets.BUDGETS,
     budgets.SPENDS,
     budgets.MARKS,
+    hitl_requests.REQUESTS,
+    held_calls.HELD_CALLS,
+    hitl_rules.POLICIES,
+    hitl_rules.SAMPLING_RULES,
 )
 assert {table.name for table in TABLES} == set(METADATA.tables)
 

@@ -12,6 +12,9 @@ from agenthub.adapters.outbound.storage.endpoints import SqlEndpointRepository
 from agenthub.adapters.outbound.storage.engine import Database
 from agenthub.adapters.outbound.storage.events import SqlEventRepository
 from agenthub.adapters.outbound.storage.groups import SqlGroupRepository
+from agenthub.adapters.outbound.storage.held_calls import SqlHeldCallRepository
+from agenthub.adapters.outbound.storage.hitl_requests import SqlRequestRepository
+from agenthub.adapters.outbound.storage.hitl_rules import SqlRuleRepository
 from agenthub.adapters.outbound.storage.identity import SqlKeyRepository
 from agenthub.adapters.outbound.storage.instances import SqlInstanceRepository
 from agenthub.adapters.outbound.storage.ledger import SqlLedgerRepository
@@ -81,6 +84,9 @@ class _SqlReading(Reading):
         self.keys = SqlKeyRepository(connection, workspace)
         self.notice_targets = SqlNoticeTargetRepository(connection, workspace, secrets)
         self.policies = SqlPolicyRepository(connection, workspace)
+        self.requests = SqlRequestRepository(connection, workspace)
+        self.held_calls = SqlHeldCallRepository(connection, workspace)
+        self.rules = SqlRuleRepository(connection, workspace)
         self.feed = SqlEventRepository(connection, workspace, clock)
         self.events = self.feed
 
@@ -96,6 +102,9 @@ class _SqlTransaction(Transaction):
         self.keys = reading.keys
         self.notice_targets = reading.notice_targets
         self.policies = reading.policies
+        self.requests = reading.requests
+        self.held_calls = reading.held_calls
+        self.rules = reading.rules
         self.events = reading.events
         self._feed = reading.feed
         self._connection = connection

@@ -57,7 +57,11 @@ class RequestRepository(ABC):
 
     @abstractmethod
     async def due(self, now: datetime, *, limit: int) -> list[HitlRequest]:
-        """List open questions whose time is over, the most overdue first."""
+        """List questions whose time is over, the most overdue first.
+
+        Those that wait for a person: pending, or with an answer in review. What was approved and
+        is under way does not expire.
+        """
 
     @abstractmethod
     async def spent_nano_usd(self, rule_id: RuleId, since: datetime) -> int:
