@@ -14,6 +14,7 @@ HubError
 │   └── HeldBackError       a guard of the hub lets nothing through to it
 ├── TimedOutError           an endpoint did not answer in time
 ├── UpstreamError           an endpoint answered, but not with MCP
+├── DeclinedError           a person was asked and does not want it
 ├── UnanswerableError       an endpoint asked, and nobody behind the call can answer
 └── CancelledByCallerError  the caller withdrew its request
 RpcError                    a JSON-RPC error of an endpoint, handed on unchanged (not a HubError)
@@ -147,6 +148,12 @@ class TimedOutError(HubError):
 class UpstreamError(HubError):
     kind = ErrorKind.UPSTREAM
     code = "server_fault"
+
+
+class DeclinedError(HubError):
+    kind = ErrorKind.DECLINED
+    code = "declined"
+    reached_server = False
 
 
 class UnanswerableError(HubError):
