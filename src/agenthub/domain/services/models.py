@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from agenthub.domain.entities.cost import (
     Entry,
@@ -19,6 +19,7 @@ from agenthub.domain.entities.cost import (
     Tokens,
 )
 from agenthub.domain.entities.identity import Principal, Scope
+from agenthub.domain.entities.media import media_tokens
 from agenthub.domain.exceptions import (
     ConflictError,
     HubError,
@@ -27,7 +28,7 @@ from agenthub.domain.exceptions import (
     UnavailableError,
     UpstreamError,
 )
-from agenthub.domain.ids import EntryId
+from agenthub.domain.ids import EndpointId, EntryId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.llm import Llm, ModelChunk, ModelRequest, PriceList
 from agenthub.domain.services.cost.budgets import BudgetService
@@ -36,11 +37,6 @@ from agenthub.domain.services.cost.prices import PriceBook
 MARGIN_DIVISOR = 4
 """A reservation has a quarter more prompt than was counted: tokenizers differ by as much."""
 MARGIN_TOKENS = 32
-PICTURE_TOKENS = 5_000
-"""More than any provider bills for a picture that it scales down itself; counts say 250."""
-DEAR_PICTURES = {"gpt-4o-mini": 50_000}
-"""Models whose tokens are cheap, and whose pictures are as dear as elsewhere."""
-_PICTURES = ("image", "image_url", "input_image")
 LONGEST_CALL_S = 600.0
 """A whole answer: other hubs on the same database take a call for dead some minutes later."""
 
@@ -55,6 +51,16 @@ class ModelOffer:
     is_default: bool = False
     input_nano_usd: int | None = None
     output_nano_usd: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a call may come to. `most_nano_usd` is None where nobody knows the price."""
+
+    model: str
+    prompt_tokens: int
+    max_tokens: int
+    most_nano_usd: int | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,14 +131,30 @@ class ModelService:
     async def complete(
         self, principal: Principal, request: ModelRequest, purpose: Purpose
     ) -> AsyncGenerator[ModelChunk]:
+        """Stream one completion that the principal asks for; as `answer`."""
+        principal.require(Scope.CHAT)
+        async with aclosing(self.answer(principal, request, purpose)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def answer(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        purpose: Purpose,
+        *,
+        server: tuple[EndpointId, str] | None = None,
+    ) -> AsyncGenerator[ModelChunk]:
         """Stream one completion; close the generator to end it.
 
-        The last chunk has the cost, None where nobody knows it, and the ledger's entry. Raises
-        what the model's provider and the budgets raise, and ConflictError
-        (`model_not_configured`).
+        The principal pays, and so does the server (id, name) where there is one; nobody's scopes
+        are looked at. The last chunk has the cost, None where nobody knows it, and the ledger's
+        entry, whose id is the request's `call_id` where it has one. Raises what the model's
+        provider and the budgets raise, and ConflictError (`model_not_configured`).
         """
-        principal.require(Scope.CHAT)
-        call = await self._open(principal, self._filled(request), purpose)
+        call = await self._drafted(principal, request, purpose, server)
+        await self._budgets.reserve(principal, call.entry)
+        call.begun_s = self._clock.monotonic()
         status = EntryStatus.ABORTED
         try:
             async with (
@@ -173,6 +195,30 @@ class ModelService:
                 raise TimedOutError(message, code="model_timeout") from None
             yield chunk
 
+    @property
+    def model(self) -> str | None:
+        """The hub's own, None where it has none."""
+        return self._model
+
+    async def estimate(self, principal: Principal, request: ModelRequest) -> Estimate:
+        """Reckon the most that a call can cost. Raises ConflictError, InvalidError."""
+        return _estimate_of(await self._drafted(principal, request, Purpose.CHAT, None))
+
+    async def check(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        purpose: Purpose,
+        *,
+        server: tuple[EndpointId, str] | None = None,
+    ) -> Estimate:
+        """As `estimate`; raises QuotaError too where a budget would refuse the call just now."""
+        call = await self._drafted(principal, request, purpose, server)
+        refusal = await self._budgets.refusal(principal, call.entry)
+        if refusal is not None:
+            raise refusal
+        return _estimate_of(call)
+
     async def offers(self, principal: Principal, query: str, limit: int) -> list[ModelOffer]:
         """List models whose price is known and whose name has all words, the hub's own first."""
         principal.require(Scope.HUB_READ)
@@ -208,15 +254,26 @@ class ModelService:
             request,
             model=request.model or self._model,
             max_tokens=min(max(wanted, 1), self._max_tokens),
-            call_id=self._ids.new(),
+            call_id=request.call_id or self._ids.new(),
         )
 
-    async def _open(self, principal: Principal, request: ModelRequest, purpose: Purpose) -> _Call:
-        """Set the most that the call can cost aside. Raises QuotaError (`budget_exceeded`)."""
+    async def _drafted(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        purpose: Purpose,
+        server: tuple[EndpointId, str] | None,
+    ) -> _Call:
+        """Reckon the most that the call can cost; nothing is set aside yet."""
+        request = self._filled(request)
         prompt = await self._llm.count(request)
         price = await self._book.today(principal, request.model)
-        expected = prompt + prompt // MARGIN_DIVISOR + MARGIN_TOKENS + _picture_tokens(request)
-        reserved = 0 if price is None else self._book.most(price, expected, request.max_tokens)
+        pictures, sounds = media_tokens(request.messages, request.model)
+        expected = prompt + prompt // MARGIN_DIVISOR + MARGIN_TOKENS + pictures + sounds
+        reserved = 0
+        if price is not None:
+            reserved = self._book.most(price, expected, request.max_tokens, sounds)
+        endpoint_id, name = server or ("", "")
         entry = Entry(
             id=EntryId(request.call_id),
             workspace=principal.workspace,
@@ -224,14 +281,17 @@ class ModelService:
             kind=EntryKind.MODEL,
             purpose=purpose,
             party=Party(
-                subject=principal.subject, group=principal.group or "", model=request.model
+                subject=principal.subject,
+                group=principal.group or "",
+                endpoint_id=endpoint_id,
+                server=name,
+                model=request.model,
             ),
             status=EntryStatus.RESERVED,
             bytes_in=len(json.dumps(request.messages)),
             price_id="" if price is None else price.id,
             reserved_nano_usd=reserved,
         )
-        await self._budgets.reserve(principal, entry)
         return _Call(
             principal=principal,
             request=request,
@@ -286,20 +346,12 @@ class ModelService:
         return tokens, EntryStatus.ESTIMATED if status is EntryStatus.OK else status
 
 
-def _picture_tokens(request: ModelRequest) -> int:
-    """Give the most tokens that the pictures of a prompt can be: no size of theirs is known."""
-    dear = (each for name, each in DEAR_PICTURES.items() if name in request.model)
-    return next(dear, PICTURE_TOKENS) * sum(
-        _pictures(message.get("content")) for message in request.messages
-    )
-
-
-def _pictures(content: object) -> int:
-    """Count the pictures among the parts of a message, and of what tools have given in it."""
-    found: list[Any] = content if isinstance(content, list) else []  # pyright: ignore[reportUnknownVariableType]
-    parts: list[dict[str, Any]] = [part for part in found if isinstance(part, dict)]
-    return sum(
-        1 if part.get("type") in _PICTURES else _pictures(part.get("content")) for part in parts
+def _estimate_of(call: _Call) -> Estimate:
+    return Estimate(
+        model=call.request.model,
+        prompt_tokens=call.prompt,
+        max_tokens=call.request.max_tokens,
+        most_nano_usd=None if call.price is None else call.entry.reserved_nano_usd,
     )
 
 

@@ -80,10 +80,11 @@ class Sdk:
 
     def count(self, request: ModelRequest) -> int:
         """Count without fetching anything. Raises InvalidError for messages of no known form."""
+        self._require_own(request.model)
         try:
             return litellm.token_counter(
                 model=request.model,
-                messages=request.messages,
+                messages=[_without_sounds(one) for one in request.messages],
                 tools=request.tools or None,  # pyright: ignore[reportArgumentType]
                 use_default_image_token_count=True,
             )
@@ -136,6 +137,8 @@ class Sdk:
         if request.tools:
             # Without it, LiteLLM 1.106 imports its MCP gateway with every call that has tools.
             arguments |= {"tools": request.tools, "_skip_mcp_handler": True}
+            if request.tool_choice is not None:
+                arguments["tool_choice"] = request.tool_choice
         return arguments
 
     def _require_own(self, model: str) -> None:
@@ -215,6 +218,19 @@ def _provider_of(model: str) -> str:
             "openai/gpt-5.5",
             code="model_unknown",
         ) from None
+
+
+def _without_sounds(message: dict[str, Any]) -> dict[str, Any]:
+    """LiteLLM 1.106 counts no sounds, and refuses to count what is beside them."""
+    content: Any = message.get("content")
+    if not isinstance(content, list):
+        return message
+    kept: list[Any] = [
+        part
+        for part in content
+        if not (isinstance(part, dict) and part.get("type") == "input_audio")
+    ]
+    return message | {"content": kept}
 
 
 async def _parts(response: Any) -> AsyncIterator[Any]:

@@ -20,12 +20,14 @@ class ModelRequest:
     messages: list[dict[str, Any]]
     model: str = ""
     tools: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tool_choice: str | None = None
+    """`auto`, `required` or `none`; counts only where there are tools."""
     max_tokens: int = 0
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     timeout_s: float = 300.0
     call_id: str = ""
-    """The ledger's entry; told to the provider as X-Client-Request-Id."""
+    """The ledger's entry; told to the provider as X-Client-Request-Id. Empty: the service's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,11 @@ class Llm(ABC):
 
     @abstractmethod
     async def count(self, request: ModelRequest) -> int:
-        """Count the tokens of a prompt with its tools, as well as it can be told here."""
+        """Count the tokens of a prompt with its tools, as well as it can be told here.
+
+        Sounds count nothing. Raises InvalidError for what no call can be made of, such as a model
+        of another provider (`model_unknown`).
+        """
 
     @abstractmethod
     async def count_text(self, model: str, text: str) -> int:

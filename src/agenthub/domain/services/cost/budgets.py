@@ -115,6 +115,12 @@ class BudgetService:
             self._held.discard(entry.id)
             raise work.failure
 
+    async def refusal(self, principal: Principal, entry: Entry) -> QuotaError | None:
+        """Say why `reserve` would refuse just now, and set nothing aside."""
+        entry = replace(entry, party=kept_party(entry.party), status=EntryStatus.RESERVED)
+        async with self._uow.begin(principal) as tx:
+            return await reserve(tx, principal, entry, self._clock.now())  # and no commit
+
     async def settle(self, principal: Principal, entry: Entry) -> None:
         """End a reserved entry with its final status and cost. Never raises for the database.
 

@@ -34,9 +34,11 @@ class PriceBook:
         """Reckon a call, in nano-dollars; no more than the ledger can hold."""
         return min(self._prices.cost_nano_usd(price, tokens), LARGEST_LIMIT)
 
-    def most(self, price: PriceSnapshot, prompt: int, completion: int) -> int:
-        """Reckon the dearest way in which so many tokens can be used."""
+    def most(self, price: PriceSnapshot, prompt: int, completion: int, sounds: int = 0) -> int:
+        """Reckon the dearest way in which so many tokens can be used; `sounds` of the prompt's."""
         ways = (
+            Tokens(prompt=prompt, audio_in=sounds, completion=completion),
+            Tokens(prompt=prompt, audio_in=sounds, completion=completion, reasoning=completion),
             Tokens(prompt=prompt, completion=completion),
             Tokens(prompt=prompt, completion=completion, reasoning=completion),
             Tokens(prompt=prompt, cache_write_5m=prompt, completion=completion),
