@@ -56,9 +56,11 @@ class AgentHub:
             await self.hub.endpoints.load()
             self.hub.policies.warn()
             await self.hub.instances.load()
+            await self.hub.held.load()
             yield
 
     def stop_streams(self) -> None:
         """Be no longer ready, and end every open stream, so that the server can stop at once."""
+        self.hub.held.stop()
         self.parts.rest.close()
         self.parts.mcp.close()

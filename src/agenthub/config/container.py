@@ -61,6 +61,7 @@ class AgentHubContainer(containers.DeclarativeContainer):
         outbound.mcp_client,
         services.instance_keeper,
         services.health,
+        services.held,
         services.notices,
         config_watch,
         faces.mcp,

@@ -28,6 +28,7 @@ from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
+from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.keeper import InstanceKeeper
 from agenthub.domain.services.instances.service import InstanceService
@@ -230,6 +231,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         model=settings.provided.llm.model,
         prices=prices,
     )
+    held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
         Hub,
         budgets=budget_book,
@@ -241,6 +243,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         events=events,
         gateway=gateway_desk,
         groups=groups,
+        held=held,
         identity=identity,
         instances=instances,
         models=models,

@@ -10,6 +10,7 @@ from agenthub.domain.services.cost.reports import CostService
 from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
+from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.service import InstanceService
 from agenthub.domain.services.models import ModelService
@@ -29,6 +30,7 @@ class Hub:
     events: EventService
     gateway: GatewayDesk
     groups: GroupService
+    held: HeldCalls
     identity: IdentityService
     instances: InstanceService
     models: ModelService

@@ -29,6 +29,7 @@ from agenthub.adapters.inbound.http.routes import (
     notices,
     policies,
     servers,
+    tickets,
     tools,
 )
 from agenthub.adapters.inbound.http.sse import Closing
@@ -41,6 +42,7 @@ ROUTERS = (
     definitions.router,
     tools.router,
     tools.catalog_router,
+    tickets.router,
     groups.router,
     costs.router,
     budgets.router,

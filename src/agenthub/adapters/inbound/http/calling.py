@@ -1,17 +1,35 @@
-"""REST as a caller of servers: it waits for an answer, and cannot be asked anything."""
+"""REST as a caller of servers: it waits for an answer, or gets a ticket while a person is asked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from fastapi import Request, Response
+from pydantic import BaseModel, Field
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import CancelledByCallerError, UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import Caller, Question, RawObject
-from agenthub.domain.services.calls import Errand
+from agenthub.domain.services.calls import Errand, Outcome
+from agenthub.domain.services.held import Waiting
+
+TICKETS = "/api/tickets"
+POLL_AFTER_S = 1
+
+
+class WaitingOut(BaseModel):
+    """A call that waits for a person and goes on alone. `GET` on `collect` gives its outcome."""
+
+    status: Literal["waiting"] = "waiting"
+    ticket: str
+    server: str
+    kinds: list[str] = Field(description="`sampling`, `elicitation` or `approval`.")
+    requests: list[str] = Field(description="The ids of the questions that are open now.")
+    expires_at: datetime
+    collect: str
 
 
 class RestCaller(Caller):
@@ -40,17 +58,52 @@ async def carry(
 ) -> Response:
     """Do an errand at one server, and answer with the server's own result, byte for byte.
 
-    A client that hangs up cancels the request at the server.
+    202 with a ticket where a person is asked for longer than the hold. A client that hangs up
+    before cancels the request at the server.
     """
     view = hub.catalog.view_server(principal, server)
 
     async def go() -> Response:
-        outcome = await hub.calls.carry(view, errand, RestCaller(principal))
-        if outcome.answer.input_required is not None:
-            raise _unanswerable(outcome.target.server)
-        return Response(outcome.answer.result, media_type="application/json")
+        return _answer(await hub.held.carry(view, errand, RestCaller(principal)))
 
     return await unless_hung_up(request, go)
+
+
+async def collect(
+    hub: Hub, request: Request, principal: Principal, ticket: str, wait_s: float
+) -> Response:
+    """Give the outcome of a call that waited, or 202 while it still does.
+
+    Hanging up changes nothing. Raises NotFoundError, and what the call ended with.
+    """
+
+    async def go() -> Response:
+        caller = RestCaller(principal)
+        return _answer(await hub.held.resume(principal, ticket, caller, hold_s=wait_s))
+
+    return await unless_hung_up(request, go)
+
+
+def _answer(found: Outcome | Waiting) -> Response:
+    if isinstance(found, Waiting):
+        return _waiting(found)
+    if found.answer.input_required is not None:
+        raise _unanswerable(found.target.server)
+    return Response(found.answer.result, media_type="application/json")
+
+
+def _waiting(call: Waiting) -> Response:
+    place = f"{TICKETS}/{call.ticket}"
+    body = WaitingOut(
+        ticket=call.ticket,
+        server=call.server,
+        kinds=list(call.kinds),
+        requests=list(call.requests),
+        expires_at=call.expires_at,
+        collect=place,
+    )
+    headers = {"location": place, "retry-after": str(POLL_AFTER_S)}
+    return Response(body.model_dump_json(), 202, headers, media_type="application/json")
 
 
 async def unless_hung_up(request: Request, job: Callable[[], Awaitable[Response]]) -> Response:
@@ -88,6 +141,6 @@ async def _caught(job: Callable[[], Awaitable[Response]]) -> Response | Exceptio
 
 def _unanswerable(server: str) -> UnanswerableError:
     return UnanswerableError(
-        f"The server {server!r} asks something before it answers, and a REST call cannot be "
-        "asked. Call it through /mcp with an agent that can answer.",
+        f"The server {server!r} asks something before it answers, and nobody behind this call can "
+        "answer. Call it through /mcp with an agent that can.",
     )

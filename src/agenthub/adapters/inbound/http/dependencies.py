@@ -56,6 +56,19 @@ def _principal(
     return principal
 
 
+def _any_caller(
+    enough: SecurityScopes,
+    request: Request,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Principal:
+    """Give whom the gate let in, if one of the scopes is there. Raises DeniedError."""
+    principal = _principal(SecurityScopes(), request, shown)
+    scopes = [Scope(scope) for scope in enough.scopes]
+    if not any(principal.allows(scope) for scope in scopes):
+        principal.require(scopes[0])
+    return principal
+
+
 HubDep = Annotated[Hub, Depends(_hub)]
 SurroundingsDep = Annotated[Surroundings, Depends(surroundings_of)]
 Reader = Annotated[Principal, Security(_principal, scopes=[Scope.HUB_READ.value])]
@@ -64,4 +77,13 @@ Admin = Annotated[Principal, Security(_principal, scopes=[Scope.ADMIN.value])]
 ToolCaller = Annotated[Principal, Security(_principal, scopes=[Scope.TOOLS_CALL.value])]
 ResourceReader = Annotated[Principal, Security(_principal, scopes=[Scope.RESOURCES_READ.value])]
 Chatter = Annotated[Principal, Security(_principal, scopes=[Scope.CHAT.value])]
+Answerer = Annotated[Principal, Security(_principal, scopes=[Scope.HITL_ANSWER.value])]
+Collector = Annotated[
+    Principal,
+    Security(
+        _any_caller,
+        scopes=[Scope.TOOLS_CALL.value, Scope.RESOURCES_READ.value, Scope.PROMPTS_GET.value],
+    ),
+]
+"""Who may have made a call: one of these scopes is enough."""
 PromptGetter = Annotated[Principal, Security(_principal, scopes=[Scope.PROMPTS_GET.value])]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from agenthub.adapters.inbound.http.bodies import members_of
-from agenthub.adapters.inbound.http.calling import carry
+from agenthub.adapters.inbound.http.calling import WaitingOut, carry
 from agenthub.adapters.inbound.http.dependencies import (
     HubDep,
     PromptGetter,
@@ -15,7 +15,7 @@ from agenthub.adapters.inbound.http.dependencies import (
     ToolCaller,
 )
 from agenthub.adapters.inbound.http.listing import Definition, ToolEntry, items_of, tools_of
-from agenthub.adapters.inbound.http.openapi import problems
+from agenthub.adapters.inbound.http.openapi import Responses, problems
 from agenthub.adapters.inbound.http.pagination import Page, PagingDep
 from agenthub.adapters.inbound.http.routes.servers import NO_SERVER, ServerId
 from agenthub.adapters.inbound.http.transports import Body
@@ -26,13 +26,20 @@ from agenthub.domain.services.calls import Deed, Errand
 router = APIRouter(prefix="/api/mcp/servers/{id}", tags=["tools, resources, prompts"])
 catalog_router = APIRouter(prefix="/api/tools", tags=["tools, resources, prompts"])
 
-CALLED = problems(
-    _404="There is no such server or item, or the server does not have such a thing at all.",
-    _409="The server asks something before it answers; a REST call cannot be asked.",
-    _429="The server has had too many requests.",
-    _502="The server answered with an error (`rpc_code` says which), or not with MCP.",
-    _504="The server did not answer in time.",
-)
+CALLED: Responses = {
+    202: {
+        "model": WaitingOut,
+        "description": "A person is asked; collect the outcome with the ticket.",
+    },
+    **problems(
+        _404="There is no such server or item, or the server does not have such a thing at all.",
+        _409="The server asks what nobody here can answer, or a person said no.",
+        _410="A person was asked, and nobody answered in time.",
+        _429="The server has had too many requests.",
+        _502="The server answered with an error (`rpc_code` says which), or not with MCP.",
+        _504="The server did not answer in time.",
+    ),
+}
 LISTED = problems(_404=NO_SERVER)
 
 
