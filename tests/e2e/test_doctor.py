@@ -1,5 +1,6 @@
 """`agenthub doctor` on a hub of its own process whose guards keep calls from its servers."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -52,7 +53,11 @@ def test_a_faulty_file_stops_no_command_and_is_told(shell: Shell) -> None:
 
 def test_a_used_up_budget_is_told(shell: Shell) -> None:
     shell.run("policy", "set", "demo", "price_usd=1")
-    shell.run("budget", "add", "1", "--server", "demo", "--hard-stop")
-    assert shell.run("call", "demo__greet", "name=Ada").returncode == 0
-    told = shell.run("doctor")
-    assert (told.returncode, "agenthub budget set " in told.stdout) == (1, True)
+    added = shell.run("budget", "add", "1", "--server", "demo", "--hard-stop", "--json")
+    try:
+        assert shell.run("call", "demo__greet", "name=Ada").returncode == 0
+        told = shell.run("doctor")
+        assert (told.returncode, "agenthub budget set " in told.stdout) == (1, True)
+    finally:
+        shell.run("budget", "rm", json.loads(added.stdout)["id"])
+        shell.run("policy", "set", "demo", "price_usd=none")
