@@ -121,11 +121,14 @@ class HitlRequest:
         if self.status is RequestStatus.EXPIRED or (
             self.status is RequestStatus.PENDING and now >= self.expires_at
         ):
-            raise GoneError(
-                "This question has expired; the agent has to call again.", code="request_expired"
-            )
+            raise self._gone()
         if self.status is not RequestStatus.PENDING:
             raise self._decided()
+
+    def _gone(self) -> HubError:
+        return GoneError(
+            "This question has expired; the agent has to call again.", code="request_expired"
+        )
 
     def _decided(self) -> HubError:
         return ConflictError(

@@ -65,7 +65,8 @@ class SamplingRequest(HitlRequest):
         )
 
     def delivered(self, by: str, result: dict[str, Any] | None, now: datetime) -> "SamplingRequest":
-        """Send the reviewed answer, or `result` instead of it. Raises ConflictError."""
+        """Send the reviewed answer, or `result` instead of it. Raises ConflictError, GoneError."""
+        self._require_in_time(now)
         if not self.is_in_review:
             raise self._decided()
         return replace(
@@ -78,6 +79,7 @@ class SamplingRequest(HitlRequest):
 
     def rejected(self, by: str, reason: str, now: datetime) -> "SamplingRequest":
         """Refuse it, also its answer in review. Raises ConflictError, GoneError."""
+        self._require_in_time(now)
         if not self.is_in_review:
             self._require_pending(now)
         return replace(
@@ -89,6 +91,12 @@ class SamplingRequest(HitlRequest):
             ended_at=now,
             result=None,
         )
+
+    def _require_in_time(self, now: datetime) -> None:
+        """Nobody looked at the model's answer in time."""
+        is_late = self.is_in_review and now >= self.expires_at
+        if is_late or self.status is RequestStatus.EXPIRED:
+            raise self._gone()
 
     def expired(self, now: datetime) -> "SamplingRequest":
         """As any; an answer in review nobody looked at expires as well."""
