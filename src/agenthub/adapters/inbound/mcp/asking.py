@@ -34,8 +34,22 @@ class UndeclaredError(UnanswerableError):
         return required
 
 
+def is_answerable(capabilities: Mapping[str, Any], question: Question) -> bool:
+    """Say whether the agent declared what this question needs, and it is its to answer."""
+    return question.is_attributed and _missing(capabilities, question) is None
+
+
 def require_answerable(capabilities: Mapping[str, Any], *questions: Question) -> None:
-    """Raise UndeclaredError unless the agent declared what these questions need."""
+    """Raise UndeclaredError unless the agent declared what these questions need.
+
+    UnanswerableError for a question that may be another agent's.
+    """
+    for question in questions:
+        if not question.is_attributed:
+            raise UnanswerableError(
+                f"The server {question.server!r} asks while it works for several agents, and"
+                " nothing says which of them it means; call again when it has less to do."
+            )
     lacking = [(one, what) for one in questions if (what := _missing(capabilities, one))]
     if lacking:
         question = lacking[0][0]

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agenthub.adapters.inbound.mcp.asking import require_answerable, unreachable
+from agenthub.adapters.inbound.mcp.asking import is_answerable, require_answerable, unreachable
 from agenthub.adapters.inbound.mcp.frames import notification, request
 from agenthub.adapters.inbound.mcp.mapping import map_notification, map_question
 from agenthub.adapters.inbound.mcp.sessions import LegacySession
+from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.adapters.inbound.mcp.streams import Outlet
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import UnanswerableError
@@ -23,6 +24,24 @@ LEVELS = (
 _SEVERITY = {f'"{level}"'.encode(): rank for rank, level in enumerate(LEVELS)}
 DEFAULT_LEGACY_LEVEL = "info"
 """What a legacy agent gets before it says `logging/setLevel`; MCP leaves that to the server."""
+MAX_AGENT_LENGTH = 100
+
+
+def name_of(client_info: Any) -> str:
+    """Read what an agent calls itself in its `clientInfo`; empty where it does not say."""
+    name: Any = client_info.get("name") if is_object(client_info) else None
+    return name[:MAX_AGENT_LENGTH] if isinstance(name, str) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFacts:
+    """What an agent says of itself in a request or its session; members as in `Caller`."""
+
+    client: str
+    capabilities: Mapping[str, Any]
+    log_level: str | None
+    agent: str
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +72,21 @@ class AgentCaller(Caller):
         self,
         outlet: Outlet,
         accent: Accent,
-        *,
-        capabilities: Mapping[str, Any],
-        client: str,
+        facts: AgentFacts,
         progress_token: bytes | None,
-        log_level: str | None,
     ) -> None:
         self._outlet = outlet
         self._accent = accent
         self.progress_token = progress_token
-        self.capabilities = capabilities
-        self.client = client
+        self.capabilities = facts.capabilities
+        self.client = facts.client
         self.wants_progress = progress_token is not None
-        self.log_level = log_level
+        self.log_level = facts.log_level
+        self.agent = facts.agent
+        self.conversation = facts.conversation
+
+    def can_answer(self, question: Question) -> bool:
+        return is_answerable(self.capabilities, question)
 
     async def progress(self, params: RawObject) -> None:
         if self.progress_token is not None:
@@ -97,16 +118,20 @@ class LegacyCaller(AgentCaller):
         progress_token: bytes | None,
         answer_within_s: float,
     ) -> None:
-        super().__init__(
-            outlet,
-            accent,
-            capabilities=session.capabilities,
+        facts = AgentFacts(
             client=session.id,
-            progress_token=progress_token,
+            capabilities=session.capabilities,
             log_level=session.log_level or DEFAULT_LEGACY_LEVEL,
+            agent=session.agent,
+            conversation=session.id,
         )
+        super().__init__(outlet, accent, facts, progress_token)
         self._session = session
         self._answer_within_s = answer_within_s
+
+    def can_answer(self, question: Question) -> bool:
+        is_there = self._outlet.is_open and not self._session.is_closed
+        return is_there and super().can_answer(question)
 
     async def ask(self, question: Question) -> bytes:
         """Raises UnanswerableError too when no answer comes in time."""
@@ -140,12 +165,20 @@ class LegacyCaller(AgentCaller):
 
 
 class ModernCaller(AgentCaller):
-    """An agent without a session, whose call runs within its request: it cannot be asked.
+    """An agent without a session, whose call runs within its request.
 
-    Where questions are to be expected the call is parked instead (see parking).
+    It answers what comes as the call's result, for then it calls again. In the middle of a call
+    it cannot be asked: where such questions are to be expected the call is parked (see parking).
     """
 
     era = Era.MODERN
+
+    def can_answer(self, question: Question) -> bool:
+        # Roots pass only here, where they are the agent's own declared business with a
+        # server that keeps nothing; the hub itself never asks for them.
+        if question.method == "roots/list":
+            return "roots" in self.capabilities
+        return super().can_answer(question)
 
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agenthub.adapters.inbound.hub import Hub
-from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller
+from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller, name_of
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -80,6 +80,7 @@ class LegacyDesk:
             session = self._sessions.open(view.principal, path)
         session.version = version
         session.capabilities = declared
+        session.agent = name_of(message.values.get("clientInfo"))
         if session.listener is None:
             session.listener = Listener(view, Era.LEGACY, session.tell)
             self._listening.join(session.listener)

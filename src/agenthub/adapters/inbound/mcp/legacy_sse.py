@@ -27,6 +27,10 @@ class _StreamOutlet(Outlet):
         self._stream = stream
         self._is_answered = False
 
+    @property
+    def is_open(self) -> bool:
+        return not self._is_answered and not self._stream.is_ended
+
     def push(self, message: bytes, *, can_be_lost: bool = False) -> bool:
         return not self._is_answered and self._stream.put(message, can_be_lost=can_be_lost)
 

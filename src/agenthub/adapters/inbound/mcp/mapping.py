@@ -4,6 +4,7 @@ What need not change is handed on byte by byte: about 2 µs for a tool result wi
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -240,7 +241,7 @@ def map_question(question: Question, *, namespaced: bool, version: str) -> Quest
             f" MCP: {error}.",
             code="server_bad_question",
         ) from error
-    return Question(question.server, question.method, members(parts))
+    return replace(question, params=members(parts))
 
 
 def _put_question_meta(parts: RawObject, road: Road) -> None:

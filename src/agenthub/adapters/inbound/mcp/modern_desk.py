@@ -10,7 +10,13 @@ import msgspec
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.asking import can_be_asked, require_answerable
-from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, ModernCaller
+from agenthub.adapters.inbound.mcp.callers import (
+    LEVELS,
+    Accent,
+    AgentFacts,
+    ModernCaller,
+    name_of,
+)
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -66,6 +72,8 @@ _LIST_FLAGS = {
     "promptsListChanged": (PROMPTS, ItemKind.PROMPTS),
     "resourcesListChanged": (RESOURCES, ItemKind.RESOURCES),
 }
+CHOKES_ON_ROUNDS = frozenset({"google-adk"})
+"""Agents that declare what they can be asked, and fail on every `input_required` (2.13.0)."""
 _slice_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -81,8 +89,21 @@ class Visit:
     version: str = MODERN
 
     @property
+    def agent(self) -> str:
+        return name_of(self.message.meta.client_info)
+
+    @property
+    def takes_rounds(self) -> bool:
+        """Say whether the agent can be answered with `input_required` at all."""
+        return self.agent not in CHOKES_ON_ROUNDS
+
+    @property
     def capabilities(self) -> dict[str, Any]:
-        return self.message.meta.capabilities
+        """Give what it declared and what can be believed of it."""
+        declared: dict[str, Any] = self.message.meta.capabilities
+        if self.takes_rounds:
+            return declared
+        return {name: declared[name] for name in ("extensions",) if name in declared}
 
     @property
     def log_level(self) -> str | None:
@@ -209,22 +230,26 @@ class ModernDesk:
         caller = ModernCaller(
             visit.exchange,
             Accent(target.server, visit.view.namespaced, visit.version),
-            capabilities=visit.capabilities,
-            client=f"request-{next(self._numbers)}",
-            progress_token=visit.message.meta.progress_token,
-            log_level=visit.log_level,
+            self._facts(visit),
+            visit.message.meta.progress_token,
         )
         outcome = await self._hub.calls.carry(visit.view, errand, caller, target)
         return self._finished(outcome, errand, visit)
+
+    def _facts(self, visit: Visit) -> AgentFacts:
+        return AgentFacts(
+            client=f"request-{next(self._numbers)}",
+            capabilities=visit.capabilities,
+            log_level=visit.log_level,
+            agent=visit.agent,
+        )
 
     async def _carry_parkable(self, errand: Errand, visit: Visit, target: Target) -> bytes:
         """Run the call where it can wait for the agent's next request, should the server ask."""
         caller = ParkedCaller(
             Accent(target.server, visit.view.namespaced, visit.version),
-            capabilities=visit.capabilities,
-            client=f"request-{next(self._numbers)}",
-            progress_token=visit.message.meta.progress_token,
-            log_level=visit.log_level,
+            self._facts(visit),
+            visit.message.meta.progress_token,
         )
         binding, view = _binding(errand, visit), visit.view
         size_bytes = sum(map(len, errand.params.values()))

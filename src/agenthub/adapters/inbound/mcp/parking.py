@@ -9,12 +9,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from agenthub.adapters.inbound.mcp.asking import fits, require_answerable
-from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller
+from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller, AgentFacts
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
 from agenthub.adapters.inbound.mcp.streams import Outlet
@@ -46,6 +45,10 @@ Work = Callable[[], Awaitable[Outcome]]
 class _Nowhere(Outlet):
     """Between two requests of the agent there is nobody to tell."""
 
+    @property
+    def is_open(self) -> bool:
+        return False
+
     def push(self, message: bytes, *, can_be_lost: bool = False) -> bool:
         return False
 
@@ -75,23 +78,8 @@ class ParkedCaller(AgentCaller):
 
     era = Era.MODERN
 
-    def __init__(
-        self,
-        accent: Accent,
-        *,
-        capabilities: Mapping[str, Any],
-        client: str,
-        progress_token: bytes | None,
-        log_level: str | None,
-    ) -> None:
-        super().__init__(
-            NOWHERE,
-            accent,
-            capabilities=capabilities,
-            client=client,
-            progress_token=progress_token,
-            log_level=log_level,
-        )
+    def __init__(self, accent: Accent, facts: AgentFacts, progress_token: bytes | None) -> None:
+        super().__init__(NOWHERE, accent, facts, progress_token)
         self.changed = asyncio.Event()
         self._pending: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
         self._asked = 0

@@ -54,6 +54,7 @@ class LegacySession:
         self.principal = principal
         self.path = path
         self.version = ASSUMED
+        self.agent = ""
         self.capabilities: dict[str, Any] = {}
         self.log_level: str | None = None
         self.used_at_s = clock.monotonic()

@@ -139,6 +139,11 @@ class EventStream:
 class Outlet(ABC):
     """Where the messages that belong to one request go, and at last its answer."""
 
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Say whether a message ahead of the answer can arrive, as far as is known."""
+
     @abstractmethod
     def push(self, message: bytes, *, can_be_lost: bool = False) -> bool:
         """Send a message ahead of the answer. False when it cannot arrive. Never waits."""
@@ -186,8 +191,12 @@ class Exchange(Outlet):
             listener()
         self._listeners.append(listener)
 
+    @property
+    def is_open(self) -> bool:
+        return self._may_stream and not self._is_answered and not self._is_gone
+
     def push(self, message: bytes, *, can_be_lost: bool = False) -> bool:
-        if self._is_answered or self._is_gone or not self._may_stream:
+        if not self.is_open:
             return False
         return self._begun().put(message, can_be_lost=can_be_lost)
 

@@ -1,6 +1,7 @@
 """Who can be asked what, and which answers fit."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from agenthub.adapters.inbound.mcp.asking import (
     SAMPLE,
     UndeclaredError,
     fits,
+    is_answerable,
     require_answerable,
 )
+from agenthub.domain.exceptions import UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import Question
 
 FORM_SCHEMA = {
@@ -74,6 +77,15 @@ def test_what_was_not_declared_is_refused_by_name(
     assert refusal.value.missing == (missing,)
     assert f"'{missing}'" in refusal.value.message
     assert "'time'" in refusal.value.message
+
+
+def test_what_may_be_meant_for_another_agent_is_for_none() -> None:
+    foreign = replace(FORM, is_attributed=False)
+
+    assert is_answerable({"elicitation": {}}, FORM)
+    assert not is_answerable({"elicitation": {}}, foreign)
+    with pytest.raises(UnanswerableError):
+        require_answerable({"elicitation": {}}, FORM, foreign)
 
 
 BARE = {"action": "accept"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from agenthub.adapters.inbound.mcp.callers import Accent
+from agenthub.adapters.inbound.mcp.callers import Accent, AgentFacts
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.parking import (
     NOWHERE,
@@ -50,10 +50,13 @@ class Lot:
     ) -> Outcome | Bundle:
         caller = ParkedCaller(
             Accent("time", namespaced=True, version="2026-07-28"),
-            capabilities={"elicitation": {}, "sampling": {}},
-            client=name,
-            progress_token=None,
-            log_level=None,
+            AgentFacts(
+                client=name,
+                capabilities={"elicitation": {}, "sampling": {}},
+                log_level=None,
+                agent="test",
+            ),
+            None,
         )
 
         async def work() -> Outcome:
