@@ -56,6 +56,7 @@ class AgentHubContainer(containers.DeclarativeContainer):
         services.budgets,
         services.models,
         services.events,
+        services.requests,
         services.announcer,
         services.definitions,
         outbound.mcp_client,

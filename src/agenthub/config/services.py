@@ -29,6 +29,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.keeper import InstanceKeeper
 from agenthub.domain.services.instances.service import InstanceService
@@ -52,8 +53,12 @@ def recover_after(settings: Settings) -> timedelta:
 
     A database on this machine has no other hub; beside others a call may still be under way there.
     """
-    is_own = settings.effective_database_url.startswith("sqlite")
-    return timedelta(0) if is_own else SHARED_RECOVER_AFTER
+    return SHARED_RECOVER_AFTER if is_shared(settings) else timedelta(0)
+
+
+def is_shared(settings: Settings) -> bool:
+    """Say whether other hubs may use the database as well."""
+    return not settings.effective_database_url.startswith("sqlite")
 
 
 class ServicesContainer(containers.DeclarativeContainer):
@@ -231,6 +236,16 @@ class ServicesContainer(containers.DeclarativeContainer):
         model=settings.provided.llm.model,
         prices=prices,
     )
+    requests = providers.Singleton(
+        HitlQueue,
+        bus=event_bus,
+        clock=clock,
+        ids=ids,
+        keep_days=settings.provided.hitl.keep_days,
+        shared=providers.Callable(is_shared, settings=settings),
+        ttl_s=settings.provided.hitl.ttl_s,
+        uow=uow,
+    )
     held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
         Hub,
@@ -249,4 +264,5 @@ class ServicesContainer(containers.DeclarativeContainer):
         models=models,
         notices=notices,
         policies=policies,
+        requests=requests,
     )

@@ -11,6 +11,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.service import InstanceService
 from agenthub.domain.services.models import ModelService
@@ -36,3 +37,4 @@ class Hub:
     models: ModelService
     notices: NoticeService
     policies: PolicyService
+    requests: HitlQueue

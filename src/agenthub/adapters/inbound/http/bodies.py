@@ -85,11 +85,11 @@ def _require_strict(body: bytes) -> None:
         raise RefusedRequestError(
             400, f"The body is no JSON: {error}", code="invalid_json"
         ) from error
-    if b"\\u0000" in body and any("\x00" in text for text in _texts(value)):
+    if b"\\u0000" in body and any("\x00" in text for text in texts_of(value)):
         raise RefusedRequestError(400, "The body holds a NUL character.", code="invalid_json")
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_of(value: Any) -> Iterator[str]:
     """Give every text in a JSON value, names of members included."""
     waiting = [value]
     while waiting:
