@@ -310,7 +310,8 @@ def _number(rules: Mapping[str, Any], name: str, word: str) -> int | float | Non
     value = rules.get(word)
     if value is None and word not in rules:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and not isfinite(value)):
         raise _refused(f"{name}.{word}", "must be a number")
     return value
 

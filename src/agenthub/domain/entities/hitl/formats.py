@@ -17,7 +17,7 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_LOCAL, _MAX_DOMAIN, _MAX_LABEL = 64, 255, 63
 
 _PCT = r"%[0-9A-Fa-f]{2}"
-_PLAIN = r"A-Za-z0-9._~!$&'()*+,;=-"
+_PLAIN = r"A-Za-z0-9._~!$&'()*+,;=\-"
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?://([^/?#]*))?"
     rf"((?:[{_PLAIN}:@/]|{_PCT})*)"
