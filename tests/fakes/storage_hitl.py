@@ -1,10 +1,11 @@
 """Questions to people, held calls and standing answers in memory."""
 
+import json
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from agenthub.domain.entities.hitl.held_call import HeldCall
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestKind, RequestStatus
@@ -107,7 +108,13 @@ class FakeRequestRepository(RequestRepository):
 
     def _keep(self, request: HitlRequest) -> None:
         _check(request.lease, request.decided_by)
-        self._rows[request.id] = deepcopy(replace(request, workspace=self._workspace))
+        self._rows[request.id] = replace(
+            request,
+            workspace=self._workspace,
+            shown=_as_json(request.shown),
+            decision=_as_json(request.decision),
+            result=_as_json(request.result),
+        )
 
 
 class FakeHeldCallRepository(HeldCallRepository):
@@ -139,7 +146,14 @@ class FakeHeldCallRepository(HeldCallRepository):
 
     def _keep(self, call: HeldCall) -> None:
         _check(call.lease, call.subject, call.binding, call.deed)
-        self._rows[call.id] = deepcopy(replace(call, workspace=self._workspace))
+        self._rows[call.id] = replace(
+            call,
+            workspace=self._workspace,
+            params=_as_json(call.params),
+            meta=_as_json(call.meta),
+            going_on=_as_json(call.going_on),
+            outcome=_as_json(call.outcome),
+        )
 
 
 class FakeRuleRepository(RuleRepository):
@@ -148,9 +162,10 @@ class FakeRuleRepository(RuleRepository):
         self._workspace = workspace
 
     async def put_policy(self, policy: ApprovalPolicy) -> None:
-        _check(policy.name, policy.server, policy.tool, policy.created_by, policy.revoked_by)
-        kept = deepcopy(replace(policy, workspace=self._workspace))
-        self._rows.policies[policy.id] = kept
+        _check(policy.name, policy.server, policy.tool, policy.source)
+        _check(policy.created_by, policy.revoked_by)
+        kept = replace(policy, workspace=self._workspace, annotations=dict(policy.annotations))
+        self._rows.policies[policy.id] = deepcopy(kept)
 
     async def policies(self, *, with_revoked: bool = False) -> list[ApprovalPolicy]:
         return _in_force(self._rows.policies.values(), with_revoked)
@@ -185,6 +200,11 @@ def _age(one: _Aged) -> tuple[datetime, str]:
 def _can_expire(request: HitlRequest) -> bool:
     is_in_review = request.status is RequestStatus.APPROVED and request.result is not None
     return request.status is RequestStatus.PENDING or is_in_review
+
+
+def _as_json(document: Any) -> Any:
+    """Give a copy; TypeError for what is no JSON, which the databases could not keep."""
+    return json.loads(json.dumps(document))
 
 
 def _check(*texts: str | None) -> None:

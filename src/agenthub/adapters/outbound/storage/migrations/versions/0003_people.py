@@ -112,7 +112,7 @@ def _policies() -> None:
         sa.Column("arguments", DOCUMENT, nullable=False),
         sa.Column("callers", DOCUMENT, nullable=False),
         sa.Column("conversation", DOCUMENT, nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", TEXT, nullable=False),
