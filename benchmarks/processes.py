@@ -78,8 +78,9 @@ def start_hub(port: int, folder: Path, *, source: Path | None = None) -> Server:
     return Server(*args, "--data-dir", str(folder), env=env)
 
 
-def start_upstream(port: int, tools: int = 10) -> Server:
-    args = (sys.executable, "-m", "benchmarks.upstream", "--port", str(port))
+def start_upstream(port: int, tools: int = 10, *, asking: bool = False) -> Server:
+    args = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)]
+    args += ["--asking"] if asking else []
     return Server(*args, "--tools", str(tools))
 
 

@@ -7,6 +7,7 @@ Run: python -m benchmarks.upstream --port 9101 [--tools 10]   or   --stdio
 import argparse
 import asyncio
 import sys
+import time
 
 import httptools
 import orjson
@@ -14,20 +15,31 @@ import uvloop
 
 MODERN = "2026-07-28"
 INFO = {"name": "bench", "version": "1"}
+ASKING = "ask"
+"""A tool that has a question first. In the modern era only, which needs no stream for it."""
 CAPABILITIES = {"tools": {}}
 
 
-def tools(count: int) -> list[dict]:
+def tools(count: int, *, asking: bool = False) -> list[dict]:
     schema = {
         "type": "object",
         "properties": {"text": {"type": "string", "description": "What to echo."}},
         "required": ["text"],
     }
     names = ["echo", *(f"tool_{number}" for number in range(1, count))]
+    names += [ASKING] if asking else []
     return [
         {"name": name, "description": f"Give the text back ({name}).", "inputSchema": schema}
         for name in names
     ]
+
+
+def question(text: str) -> dict:
+    """Ask for a form; the message tells when it was asked (nanoseconds since 1970) and by whom."""
+    form = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+    params = {"mode": "form", "message": f"{time.time_ns()} {text}", "requestedSchema": form}
+    asked = {"word": {"method": "elicitation/create", "params": params}}
+    return {"resultType": "input_required", "inputRequests": asked, "requestState": text}
 
 
 def result_of(message: dict, listed: list[dict]) -> dict | None:
@@ -35,6 +47,11 @@ def result_of(message: dict, listed: list[dict]) -> dict | None:
     match message["method"]:
         case "tools/call":
             text = params["arguments"]["text"]
+            if params["name"] == ASKING:
+                answers = params.get("inputResponses")
+                if answers is None:
+                    return question(text)
+                text = f"{text} {params['requestState']} {answers['word']['content']['word']}"
             return {"content": [{"type": "text", "text": text}], "isError": False}
         case "tools/list":
             return {"tools": listed, "ttlMs": 0, "cacheScope": "public"}
@@ -68,7 +85,7 @@ def answer(body: bytes, listed: list[dict]) -> bytes | None:
     else:
         meta = (message.get("params") or {}).get("_meta") or {}
         modern = "io.modelcontextprotocol/protocolVersion" in meta
-        reply["result"] = {**result, "resultType": "complete"} if modern else result
+        reply["result"] = {"resultType": "complete", **result} if modern else result
     return orjson.dumps(reply)
 
 
@@ -122,8 +139,9 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--stdio", action="store_true")
     parser.add_argument("--tools", type=int, default=10)
+    parser.add_argument("--asking", action="store_true")
     options = parser.parse_args()
-    listed = tools(options.tools)
+    listed = tools(options.tools, asking=options.asking)
     if options.stdio:
         serve_stdio(listed)
     else:
