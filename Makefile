@@ -74,7 +74,7 @@ conformance: deps ## the official MCP conformance suite, through the hub
 	@home=$(NODE_HOME); PATH="$$PWD/$(BIN):$$home/bin:$$PATH" \
 		$(BIN)/pytest tests/conformance -v $(ARGS)
 
-bench: sync ## measure the hub (OF=resilience or OF=guards: these); JSON on standard output
+bench: sync ## measure the hub (OF=resilience, OF=guards or OF=people: these); JSON on standard output
 	@$(BIN)/python -m benchmarks$(if $(OF),.$(OF)) $(ARGS)
 
 clean: ## remove what the tools left behind, keep the environments
