@@ -29,6 +29,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.keeper import InstanceKeeper
@@ -246,6 +247,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         ttl_s=settings.provided.hitl.ttl_s,
         uow=uow,
     )
+    elicitation = providers.Singleton(ElicitationDesk, queue=requests)
     held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
         Hub,
@@ -254,6 +256,7 @@ class ServicesContainer(containers.DeclarativeContainer):
         catalog=catalog,
         costs=costs,
         definitions=definitions,
+        elicitation=elicitation,
         endpoints=endpoints,
         events=events,
         gateway=gateway_desk,

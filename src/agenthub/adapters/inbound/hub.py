@@ -11,6 +11,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.service import InstanceService
@@ -27,6 +28,7 @@ class Hub:
     catalog: CatalogService
     costs: CostService
     definitions: DefinitionService
+    elicitation: ElicitationDesk
     endpoints: EndpointService
     events: EventService
     gateway: GatewayDesk

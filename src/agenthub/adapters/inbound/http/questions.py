@@ -1,26 +1,31 @@
 """Questions to people as REST shows them, each kind with what a person needs to decide."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from fastapi import Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from agenthub.adapters.inbound.http.bodies import texts_of
+from agenthub.adapters.inbound.http.pagination import Page, Paging
+from agenthub.adapters.inbound.hub import Hub
 from agenthub.domain.entities.catalog.digest import visible
 from agenthub.domain.entities.cost import usd
 from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
 from agenthub.domain.entities.hitl.fields import Field as FormField
 from agenthub.domain.entities.hitl.fields import FieldKind
-from agenthub.domain.entities.hitl.form import parse_form
-from agenthub.domain.entities.hitl.link import check_link
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import InvalidError
 
+R = TypeVar("R", bound=HitlRequest)
+Shown = TypeVar("Shown", bound=BaseModel)
+
 CALL_TOOL = "tools/call"
+SCHEMA = "requestedSchema"
 WORDS = frozenset({"title", "description"})
 """Members of a schema that are for people only."""
 
@@ -161,6 +166,22 @@ class ApprovalOut(QuestionOut):
     policy: str | None = Field(description="The id of the policy that holds it back.")
 
 
+async def page_of(
+    hub: Hub,
+    principal: Principal,
+    kind: type[R],
+    statuses: Collection[RequestStatus],
+    paging: Paging,
+    show: Callable[[R], Shown],
+) -> Page[Shown]:
+    """Read a page of one kind, the newest first. Raises DeniedError."""
+    rows = await hub.requests.page(
+        principal, kind.KIND, statuses, before=paging.after, limit=paging.limit + 1
+    )
+    own = [row for row in rows if isinstance(row, kind)]
+    return paging.page(own, show, lambda row: row.id)
+
+
 def show_sampling(request: SamplingRequest) -> SamplingOut:
     """Show a question of sampling. Its messages stay as they are: they are what is sent on."""
     shown = request.shown
@@ -190,13 +211,29 @@ def show_sampling(request: SamplingRequest) -> SamplingOut:
 
 def show_elicitation(request: ElicitationRequest) -> ElicitationOut:
     """Show a question for input, its form in words or where its link leads."""
-    message = visible(_text(request.shown, "message") or "")
-    if request.is_url:
-        question, warnings = _link(message, str(request.shown.get("url", "")))
-    else:
-        question, warnings = _form(message, _object(request.shown, "requestedSchema"))
-    warnings = [*_unseen({"message": _text(request.shown, "message")}), *warnings]
-    return ElicitationOut(**_common(request), question=question, warnings=warnings)
+    asked = _text(request.shown, "message")
+    question = ElicitationQuestion(
+        message=visible(asked or ""),
+        mode="url" if request.is_url else "form",
+        requested_schema=None if request.is_url else _worded(_object(request.shown, SCHEMA)),
+        fields=[],
+        url=None,
+        host=None,
+    )
+    try:
+        notes = request.notes()
+        if request.is_url:
+            question.url, question.host = notes.url, notes.host
+        else:
+            question.fields = [_field(field) for field in request.form().fields]
+        warnings = notes.warnings
+    except InvalidError as error:  # a row of another version; it can be declined all the same
+        warnings = (f"This question cannot be shown: {error.message}",)
+    return ElicitationOut(
+        **_common(request),
+        question=question,
+        warnings=[*_unseen({"message": asked}), *map(visible, warnings)],
+    )
 
 
 def show_approval(request: ToolApproval) -> ApprovalOut:
@@ -244,23 +281,6 @@ def _common(request: HitlRequest) -> dict[str, Any]:
     }
 
 
-def _form(message: str, schema: dict[str, Any]) -> tuple[ElicitationQuestion, list[str]]:
-    question = ElicitationQuestion(
-        message=message,
-        mode="form",
-        requested_schema=_worded(schema),
-        fields=[],
-        url=None,
-        host=None,
-    )
-    try:
-        form = parse_form(schema)
-    except InvalidError as error:
-        return question, [f"This form cannot be shown: {error.message}"]
-    question.fields = [_field(field) for field in form.fields]
-    return question, [visible(warning) for warning in form.warnings]
-
-
 def _field(field: FormField) -> FieldOut:
     return FieldOut(
         name=field.name,
@@ -278,18 +298,6 @@ def _field(field: FormField) -> FieldOut:
         min_items=field.min_items,
         max_items=field.max_items,
     )
-
-
-def _link(message: str, url: str) -> tuple[ElicitationQuestion, list[str]]:
-    question = ElicitationQuestion(
-        message=message, mode="url", requested_schema=None, fields=[], url=None, host=None
-    )
-    try:
-        link = check_link(url)
-    except InvalidError as error:
-        return question, [error.message]
-    question.url, question.host = link.url, link.host
-    return question, list(link.warnings)
 
 
 def _worded(schema: Any) -> Any:
