@@ -43,6 +43,11 @@ class HeldCalls:
     ) -> None:
         return None
 
+    @property
+    def is_on(self) -> bool:
+        """Say whether a call may have to wait for a person here."""
+        return False
+
     async def load(self) -> None:
         """Take up what the last process left. Call when the servers begin to connect."""
 
