@@ -169,7 +169,7 @@ class ModelService:
         except Exception as error:
             status = EntryStatus.ERROR
             call.error_code = error.code if isinstance(error, HubError) else "internal"
-            call.is_unsure = _may_be_billed(error)
+            call.is_unsure = may_be_billed(error)
             raise
         finally:
             cost_nano_usd = await self._ended(call, status)
@@ -355,7 +355,7 @@ def _estimate_of(call: _Call) -> Estimate:
     )
 
 
-def _may_be_billed(error: Exception) -> bool:
+def may_be_billed(error: Exception) -> bool:
     """Say whether a provider that said nothing may still bill the prompt: it did not refuse it."""
     if not isinstance(error, TimedOutError | UnavailableError | UpstreamError):
         return False
