@@ -52,6 +52,7 @@ class AgentHub:
             self.parts.client.attach(listener)
         async with living(self.parts.residents):
             await self.hub.policies.load()
+            await self.hub.approvals.load()
             await self.hub.groups.load()
             await self.hub.endpoints.load()
             self.hub.policies.warn()

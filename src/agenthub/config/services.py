@@ -29,6 +29,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
@@ -247,10 +248,12 @@ class ServicesContainer(containers.DeclarativeContainer):
         ttl_s=settings.provided.hitl.ttl_s,
         uow=uow,
     )
+    approvals = providers.Singleton(ApprovalDesk, clock=clock, ids=ids, queue=requests, uow=uow)
     elicitation = providers.Singleton(ElicitationDesk, queue=requests)
     held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
         Hub,
+        approvals=approvals,
         budgets=budget_book,
         calls=calls,
         catalog=catalog,

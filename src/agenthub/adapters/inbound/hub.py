@@ -11,6 +11,7 @@ from agenthub.domain.services.endpoints import EndpointService
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
+from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.identity import IdentityService
@@ -23,6 +24,7 @@ from agenthub.domain.services.resilience.desk import GatewayDesk
 
 @dataclass(frozen=True, slots=True)
 class Hub:
+    approvals: ApprovalDesk
     budgets: BudgetBook
     calls: CallService
     catalog: CatalogService

@@ -16,6 +16,8 @@ from agenthub.adapters.inbound.http.metrics import Counters, Counting
 from agenthub.adapters.inbound.http.openapi import describe
 from agenthub.adapters.inbound.http.problems import SafetyNet
 from agenthub.adapters.inbound.http.routes import (
+    approval_policies,
+    approvals,
     budgets,
     costs,
     definitions,
@@ -45,6 +47,8 @@ ROUTERS = (
     tools.catalog_router,
     tickets.router,
     elicitation.router,
+    approvals.router,
+    approval_policies.router,
     groups.router,
     costs.router,
     budgets.router,

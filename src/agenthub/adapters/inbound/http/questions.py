@@ -15,7 +15,7 @@ from agenthub.domain.entities.cost import usd
 from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
 from agenthub.domain.entities.hitl.fields import Field as FormField
 from agenthub.domain.entities.hitl.fields import FieldKind
-from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
+from agenthub.domain.entities.hitl.request import MAX_REASON_LENGTH, HitlRequest, RequestStatus
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.entities.identity import Principal
@@ -34,6 +34,7 @@ DECIDED = "It was decided by somebody else, or has ended (`request_decided`)."
 EXPIRED = "Nobody answered in time (`request_expired`)."
 
 RequestPath = Annotated[str, Path(description="The request's id.", max_length=128)]
+Reason = Annotated[str, Field(max_length=MAX_REASON_LENGTH)]
 Status = Annotated[
     str, Field(max_length=256, json_schema_extra={"enum": [one.value for one in RequestStatus]})
 ]
