@@ -14,11 +14,13 @@ from agenthub.adapters.inbound.cli.commands import (
     doctor,
     gates,
     groups,
+    inbox,
     instances,
     keys,
     models,
     notify,
     policies,
+    rules,
     servers,
     top,
 )
@@ -70,9 +72,11 @@ def _build(local: Local) -> typer.Typer:
     models.add_to(app)
     app.add_typer(definitions.build(), name="definitions")
     app.add_typer(gates.build(), name="gate")
+    app.add_typer(inbox.build(), name="inbox")
     app.add_typer(instances.build(), name="instance")
     app.add_typer(keys.build(), name="key")
     app.add_typer(policies.build(), name="policy")
+    app.add_typer(rules.build(), name="rules")
     app.add_typer(notify.build(), name="notify")
     app.add_typer(groups.build(), name="group")
     return app

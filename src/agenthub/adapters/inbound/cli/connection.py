@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -10,6 +11,16 @@ from agenthub.adapters.inbound.cli.output import Failure, wait_words
 
 WAIT_S = 330
 """Longer than the hub's own limit for a call, so that the hub's answer is the one seen."""
+
+ACCEPTED = 202
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`is_waiting`: it is no outcome yet, but says where to collect one."""
+
+    text: str
+    is_waiting: bool = False
 
 
 class Connection:
@@ -31,14 +42,14 @@ class Connection:
         """Give up on answers that take longer from now on."""
         self._client.timeout = httpx2.Timeout(seconds)
 
-    def send(self, method: str, path: str, *, body: Any, query: dict[str, Any]) -> str:
-        """Send a request and give the text of its answer."""
+    def send(self, method: str, path: str, *, body: Any, query: dict[str, Any]) -> Answer:
+        """Send a request and give its answer."""
         params = {k: v for k, v in query.items() if v is not None}
         with self._reaching():
             answer = self._client.request(method, path, json=body, params=params)
         if answer.status_code >= 400:
             raise refusal_of(answer)
-        return answer.text
+        return Answer(answer.text, answer.status_code == ACCEPTED)
 
     def lines(self, method: str, path: str, **given: Any) -> Iterator[str]:
         """Send a request and give the lines of its answer as they come."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
+from unicodedata import category
 
 import typer
 
@@ -25,7 +26,7 @@ def say(text: str = "") -> None:
 
 
 def say_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    typer.echo(clean(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def complain(text: str) -> None:
@@ -33,14 +34,13 @@ def complain(text: str) -> None:
 
 
 def clean(text: str) -> str:
-    """Make control and invisible direction characters visible: a server's text is not trusted."""
-    return "".join(c if c in "\n\t" or _is_plain(c) else f"\\u{ord(c):04x}" for c in text)
+    """Make control and invisible characters visible, as JSON does: others' text is not trusted."""
+    return "".join(c if c in "\n\t" or _is_plain(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def _is_plain(char: str) -> bool:
-    code = ord(char)
-    hidden = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or 0x200B <= code <= 0x200F
-    return code >= 32 and not 127 <= code < 160 and not hidden
+    """Say whether a character neither steers the terminal nor hides."""
+    return category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

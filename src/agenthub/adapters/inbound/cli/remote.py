@@ -33,7 +33,7 @@ class Remote:
 
     def text(self, path: str) -> str:
         """Read what is no JSON."""
-        return self._connection.send("GET", path, body=None, query={})
+        return self._connection.send("GET", path, body=None, query={}).text
 
     def wait_at_most(self, seconds: float) -> None:
         """Give up on answers that take longer from now on."""
@@ -48,6 +48,16 @@ class Remote:
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
 
+    def try_out(self, path: str, body: Any) -> tuple[Any, bool]:
+        """Post what may have to wait for a person: the answer, and whether it is a ticket only."""
+        answer = self._connection.send("POST", path, body=body, query={})
+        return json.loads(answer.text), answer.is_waiting
+
+    def collect(self, path: str, **query: Any) -> tuple[Any, bool]:
+        """Look what became of a call that waits: as `try_out`."""
+        answer = self._connection.send("GET", path, body=None, query=query)
+        return json.loads(answer.text), answer.is_waiting
+
     def items(self, path: str, **query: Any) -> list[Any]:
         """Read all pages of a list."""
         found: list[Any] = []
@@ -61,6 +71,10 @@ class Remote:
 
     def events(self, after: int | None) -> Iterator[dict[str, Any]]:
         """Follow the event feed until interrupted."""
+        yield from (event for event in self.feed(after) if event is not None)
+
+    def feed(self, after: int | None) -> Iterator[dict[str, Any] | None]:
+        """As `events`; None is a sign of life between them, at least every 15 s."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         event_id: int | None = None
         for name, value in self._lines("GET", "/api/events", headers=headers):
@@ -68,6 +82,8 @@ class Remote:
                 event_id = int(value)
             elif name == "data":
                 yield {"id": event_id, **json.loads(value)}
+            elif value and not name:
+                yield None
 
     def told(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Post, and read the events of the answer as they come: their name and data."""
@@ -87,7 +103,7 @@ class Remote:
     def _send(
         self, method: str, path: str, *, body: Any = None, query: dict[str, Any] | None = None
     ) -> Any:
-        text = self._connection.send(method, path, body=body, query=query or {})
+        text = self._connection.send(method, path, body=body, query=query or {}).text
         return json.loads(text) if text else None
 
 

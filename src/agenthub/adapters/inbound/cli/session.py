@@ -1,12 +1,13 @@
 """What the commands of one invocation share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import typer
 
+from agenthub.adapters.inbound.cli.inbox.terminal import StandardTerminal, Terminal
 from agenthub.adapters.inbound.cli.remote import Remote
 
 
@@ -21,6 +22,7 @@ class Session:
     data_dir: Path | None
     setting_faults: Callable[[], list[str]]
     now: Callable[[], datetime]
+    terminal: Terminal = field(default_factory=StandardTerminal)
 
 
 def remote_of(context: typer.Context) -> Remote:

@@ -1,4 +1,4 @@
-"""agenthub call, read, prompt, tools, events."""
+"""agenthub call, read, prompt, collect, tools, events."""
 
 import json
 from typing import Annotated, Any
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import SERVERS, Json
+from agenthub.adapters.inbound.cli.held import TICKETS, outcome_of
 from agenthub.adapters.inbound.cli.output import WrongUse, say, say_json, table
 from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
@@ -14,10 +15,15 @@ Pairs = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME=VALUE]…", help="VALUE is JSON or else text.")
 ]
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Where a person is asked: print the ticket and end.")
+]
+Ticket = Annotated[str, typer.Argument(metavar="TICKET", help="Of a call that waits.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (call, read, prompt, tools, events):
+    for command in (call, read, prompt, collect, tools, events):
         app.command()(command)
 
 
@@ -28,21 +34,16 @@ def call(
     arguments: Annotated[
         str | None, typer.Option("--arguments", "-a", help="All arguments as a JSON object.")
     ] = None,
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Call a tool: `agenthub call demo__greet name=Ada`. Exit code 1 when the tool says error."""
     server, name = _split(tool)
     body = {"arguments": _arguments(pairs, arguments)}
     with remote_of(context) as hub:
-        result = hub.post(f"{SERVERS}/{segment(server)}/tools/{segment(name)}", body)
-    blocks: list[dict[str, Any]] = result.get("content") or []
-    if as_json:
-        say_json(result)
-    else:
-        for block in blocks:
-            say(_text(block))
-    if result.get("isError"):
-        raise typer.Exit(1)
+        path = f"{SERVERS}/{segment(server)}/tools/{segment(name)}"
+        result = outcome_of(hub, hub.try_out(path, body), no_wait=no_wait)
+    _say_result(result, as_json=as_json)
 
 
 def read(
@@ -53,7 +54,8 @@ def read(
 ) -> None:
     """Read a resource."""
     with remote_of(context) as hub:
-        result = hub.get(f"{SERVERS}/{segment(server)}/resources/{segment(uri)}")
+        path = f"{SERVERS}/{segment(server)}/resources/{segment(uri)}"
+        result = outcome_of(hub, hub.collect(path))
     if as_json:
         say_json(result)
         return
@@ -73,12 +75,20 @@ def prompt(
     values = {k: v if isinstance(v, str) else json.dumps(v) for k, v in _named(pairs).items()}
     with remote_of(context) as hub:
         path = f"{SERVERS}/{segment(server)}/prompts/{segment(own)}"
-        result = hub.post(path, {"arguments": values})
+        result = outcome_of(hub, hub.try_out(path, {"arguments": values}))
     if as_json:
         say_json(result)
         return
     for message in result["messages"]:
         say(f"{message['role']}: {_text(message['content'])}")
+
+
+def collect(context: typer.Context, ticket: Ticket, no_wait: NoWait = False) -> None:
+    """Print the outcome of a call that waited for a person, as JSON; waits until there is one."""
+    with remote_of(context) as hub:
+        found = hub.collect(f"{TICKETS}/{segment(ticket)}")
+        result = outcome_of(hub, found, no_wait=no_wait)
+    _say_result(result, as_json=True)
 
 
 def tools(
@@ -105,6 +115,17 @@ def events(
     with remote_of(context) as hub:
         for event in hub.events(after):
             say(json.dumps(event, ensure_ascii=False))
+
+
+def _say_result(result: dict[str, Any], *, as_json: bool) -> None:
+    blocks: list[dict[str, Any]] = result.get("content") or []
+    if as_json:
+        say_json(result)
+    else:
+        for block in blocks:
+            say(_text(block))
+    if result.get("isError"):
+        raise typer.Exit(1)
 
 
 def _split(name: str) -> tuple[str, str]:
