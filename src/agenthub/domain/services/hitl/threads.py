@@ -1,0 +1,321 @@
+"""One call's dealings with people while it runs, and the agent that it stands for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agenthub.domain.entities.catalog.exposure import Target
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
+from agenthub.domain.entities.hitl.request import HitlRequest, Origin, RequestStatus
+from agenthub.domain.entities.hitl.rules import ApprovalPolicy, PolicyAction, ToolUse
+from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
+from agenthub.domain.entities.hitl.tool_approval import ToolApproval
+from agenthub.domain.exceptions import (
+    ConflictError,
+    DeclinedError,
+    HubError,
+    NotFoundError,
+    RpcError,
+    UpstreamError,
+)
+from agenthub.domain.ids import RequestId
+from agenthub.domain.ports.outbound.mcp_client import Caller, InputRequired, Question, RawObject
+from agenthub.domain.services.hitl.callers import AbsentCaller, retry_with
+from agenthub.domain.services.hitl.people import People, answer_of, fault_of
+
+Make = Callable[[HeldCall], HitlRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """What a thread needs of whoever keeps its call.
+
+    `draft` makes the call's row (QuotaError), `later` has work done that outlives the call, and
+    `check` says whether the caller may still do what it began (HubError).
+    """
+
+    draft: Callable[[datetime], HeldCall]
+    later: Callable[[Coroutine[Any, Any, None]], None]
+    check: Callable[[], Awaitable[None]]
+
+
+class CallThread:
+    """Costs nothing but itself until the first question to a person; then there is a row.
+
+    `caller` is asked, `listener` hears of progress: the agent, while it is there. `row` is the
+    call as it is stored. With a row at the beginning it goes on with a call after a restart.
+    """
+
+    def __init__(
+        self,
+        people: People,
+        keeper: Keeper,
+        caller: Caller,
+        target: Target | None = None,
+        row: HeldCall | None = None,
+    ) -> None:
+        self.people = people
+        self.caller = self.listener = caller
+        self.target = target
+        """Where the call itself leads; what stands in for it cannot go on after a restart."""
+        self.row: HeldCall | None = row
+        self.is_alone = row is not None
+        self.asked = asyncio.Event()
+        self.arguments: dict[str, Any] | None = None
+        """As a person changed them."""
+        self.why_dropped = "The server withdrew its question."
+        self._keeper = keeper
+        self._going_on = None if row is None else row.going_on
+        self._open: dict[RequestId, HitlRequest] = {}
+        self._begun: RequestId | None = None
+        self._lock = asyncio.Lock()
+        if self._going_on is not None:
+            self.arguments = self._going_on.get("arguments")
+
+    @property
+    def open(self) -> tuple[HitlRequest, ...]:
+        """The questions that wait for people now."""
+        return tuple(self._open.values())
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether a person was asked, so that nobody but the hub can go on with the call."""
+        return self.is_alone or self.row is not None
+
+    @property
+    def is_continued(self) -> bool:
+        """Say whether the call takes up a round that was asked before a restart."""
+        return self._going_on is not None and "keys" in self._going_on
+
+    def leave(self) -> None:
+        """The agent has gone, with a ticket; from now on only people are asked."""
+        self.is_alone = True
+        gone = AbsentCaller(
+            era=self.caller.era,
+            client=self.caller.client,
+            agent=self.caller.agent,
+            conversation=self.caller.conversation,
+        )
+        self.caller = self.listener = gone
+
+    def know(self, requests: Iterable[HitlRequest]) -> None:
+        """Learn of the questions that were open before a restart."""
+        self._open |= {request.id: request for request in requests}
+
+    async def clear(
+        self, use: ToolUse, policy: ApprovalPolicy | None, target: Target, tool: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Have a person let the call pass; give the arguments, where they were changed.
+
+        Raises DeclinedError (`call_denied`), GoneError. `tool` is its definition.
+        """
+        if self._going_on is not None and self.row is not None:
+            ids, self._going_on = self.row.requests, None
+            [settled] = await self._settled(ids)
+        elif policy is None:
+            return None
+        else:
+            require_no_denial(policy)
+            going_on = {"approval": True} if target == self.target else None
+            make = self._approval(use, policy, target, tool)
+            [settled] = await self._ask([make], going_on)
+        return await self._cleared(settled)
+
+    async def question(self, question: Question, target: Target) -> bytes:
+        """Have a person answer what a server asks in the middle of a request."""
+        make = self._request(question, "", target)
+        [settled] = await self._ask([make], None)
+        answer = answer_of(settled)
+        await self._go_on()
+        return answer
+
+    async def round(self, needed: InputRequired, target: Target) -> RawObject:
+        """Have a person answer one round of a modern server; give the retry's extra params."""
+        keys = list(needed.requests)
+        going_on: dict[str, Any] = {"keys": keys, "state": needed.state}
+        if self.arguments is not None:
+            going_on["arguments"] = self.arguments
+        makes = [self._request(one, key, target) for key, one in needed.requests.items()]
+        try:
+            settled = await self._ask(makes, going_on if target == self.target else None)
+        except RpcError as error:
+            # Meant for the server, which is not there to hear it.
+            raise UpstreamError(error.message, code="question_refused") from error
+        return await self._answered(going_on, settled)
+
+    async def given(self) -> RawObject:
+        """Give what the first request brings along, after a restart: answers and state."""
+        if not self.is_continued or self._going_on is None or self.row is None:
+            return {}
+        going_on, self._going_on = self._going_on, None
+        return await self._answered(going_on, await self._settled(self.row.requests))
+
+    async def called(self, error: BaseException | None) -> None:
+        """Note that the call a person let pass was made, or why not."""
+        if self._begun is None:
+            return
+        begun, self._begun = self._begun, None
+        if isinstance(error, HubError) and not error.reached_server:
+            await self._fail([begun], error.message)
+        else:
+            await self._move(begun, _completed)
+
+    async def ended(self, outcome: dict[str, Any]) -> None:
+        """Store what the call came to. Raises ConflictError."""
+        async with self._lock:
+            if self.row is None:
+                return
+            until = self.people.clock.now() + self.people.queue.ttl
+            moved = self.row.done(outcome, until)
+            await self.people.queue.keep(moved, self.row)
+            self.row = moved
+
+    def _approval(
+        self, use: ToolUse, policy: ApprovalPolicy, target: Target, tool: Mapping[str, Any]
+    ) -> Make:
+        title, text = tool.get("title"), tool.get("description")
+
+        def make(row: HeldCall) -> HitlRequest:
+            return self.people.approvals.make(
+                use,
+                policy,
+                origin=_origin(row, target),
+                held=row.id,
+                workspace=row.workspace,
+                title=title if isinstance(title, str) else "",
+                description=text if isinstance(text, str) else "",
+            )
+
+        return make
+
+    def _request(self, question: Question, key: str, target: Target) -> Make:
+        def make(row: HeldCall) -> HitlRequest:
+            origin = _origin(row, target)
+            if not question.is_attributed:
+                origin = Origin(server=target.server, endpoint_id=target.endpoint_id)
+            return self.people.request_of(question, key, origin, row)
+
+        return make
+
+    async def _cleared(self, approval: HitlRequest) -> dict[str, Any] | None:
+        if approval.status is RequestStatus.REJECTED:
+            words = f": {approval.reason}" if approval.reason else "."
+            text = f"A person at the hub did not allow this call{words}"
+            raise DeclinedError(text, code="call_denied")
+        if approval.status is not RequestStatus.APPROVED:
+            raise fault_of(approval)
+        await self._go_on([approval.id])
+        self._begun = approval.id
+        self.arguments = (approval.decision or {}).get("arguments")
+        return self.arguments
+
+    async def _answered(
+        self, going_on: dict[str, Any], settled: Sequence[HitlRequest]
+    ) -> RawObject:
+        answers = [answer_of(request) for request in settled]
+        await self._go_on()
+        by_key = dict(zip(going_on["keys"], answers, strict=True))
+        return retry_with(by_key, going_on["state"])
+
+    async def _ask(
+        self, makes: Sequence[Make], going_on: dict[str, Any] | None
+    ) -> list[HitlRequest]:
+        await self.called(None)
+        async with self._lock:
+            requests = await self._put(makes, going_on)
+        self.asked.set()
+        ids = [request.id for request in requests]
+        try:
+            for request in requests:
+                if isinstance(request, SamplingRequest):
+                    await self.people.sampling.after_asked(request)
+        except BaseException:
+            self._drop(ids)
+            raise
+        return await self._settled(ids)
+
+    async def _put(
+        self, makes: Sequence[Make], going_on: dict[str, Any] | None
+    ) -> list[HitlRequest]:
+        """Store the call and its questions. What is cancelled meanwhile may be stored or not."""
+        people, was = self.people, self.row
+        row = was or self._keeper.draft(people.clock.now())
+        requests = [make(row) for make in makes]
+        ids = tuple(request.id for request in requests)
+        until = max(request.expires_at for request in requests)
+        self.row = row.asking((*self._open, *ids), going_on, until)
+        try:
+            await people.queue.ask(self.row, requests, was)
+        except Exception:
+            self.row = was
+            raise
+        except BaseException:
+            self._drop(ids)
+            raise
+        self._open |= {request.id: request for request in requests}
+        return requests
+
+    async def _settled(self, ids: Sequence[RequestId]) -> list[HitlRequest]:
+        try:
+            return await self.people.queue.wait(ids)
+        except BaseException:
+            self._drop(ids)
+            raise
+        finally:
+            for one in ids:
+                self._open.pop(one, None)
+
+    async def _go_on(self, begin: Sequence[RequestId] = ()) -> None:
+        """Take the call, so that nobody else goes on with it. Raises ConflictError."""
+        async with self._lock:
+            row = self.row
+            if row is None or self._open or row.status is HeldStatus.RUNNING:
+                return
+            if self.is_alone:
+                await self._keeper.check()
+            moved = row.running(self.people.queue.lease)
+            await self.people.queue.keep(moved, row, begin)
+            self.row = moved
+
+    def _drop(self, ids: Sequence[RequestId]) -> None:
+        """Nobody waits for these any more. When the hub stops, they wait for its return."""
+        if not self.people.is_stopping:
+            self._keeper.later(self._fail(ids, self.why_dropped))
+
+    async def _fail(self, ids: Sequence[RequestId], reason: str) -> None:
+        for one in ids:
+            await self._move(one, lambda request, now: request.failed(reason, now))
+
+    async def _move(
+        self, request_id: RequestId, move: Callable[[HitlRequest, datetime], HitlRequest]
+    ) -> None:
+        try:
+            await self.people.queue.change(request_id, move)
+        except (ConflictError, NotFoundError):
+            return  # it has ended already
+
+
+def require_no_denial(policy: ApprovalPolicy) -> None:
+    """Raise DeclinedError where a policy forbids a call without asking anybody."""
+    if policy.action is PolicyAction.DENY:
+        text = f"The policy {policy.name!r} of the hub does not allow this call."
+        raise DeclinedError(text, code="call_denied")
+
+
+def _completed(request: HitlRequest, now: datetime) -> HitlRequest:
+    return request.completed(now) if isinstance(request, ToolApproval) else request
+
+
+def _origin(row: HeldCall, target: Target) -> Origin:
+    return Origin(
+        server=target.server,
+        endpoint_id=target.endpoint_id,
+        subject=row.subject,
+        group=row.view_group,
+        agent=row.agent,
+        conversation=row.conversation,
+        deed=row.deed,
+        key=target.key,
+    )
