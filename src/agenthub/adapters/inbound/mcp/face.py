@@ -150,8 +150,10 @@ class McpFace:
     def close(self) -> None:
         """End every open stream, session and parked call, so that the server can stop.
 
-        Running requests are answered: who waits for one learns that the hub is stopping.
+        Running requests are answered: who waits for one learns that the hub is stopping. Calls
+        that wait for a person are kept: it is not their agents who leave.
         """
+        self._hub.held.stop()
         self._modern.stop(stopping())
         self._sessions.close_all(stopping())
         self._parking.close()

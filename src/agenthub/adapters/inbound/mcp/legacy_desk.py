@@ -5,6 +5,7 @@ from typing import Any
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.callers import LEVELS, Accent, LegacyCaller, name_of
+from agenthub.adapters.inbound.mcp.collecting import HUB, Asker, Collecting
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -15,6 +16,7 @@ from agenthub.adapters.inbound.mcp.envelope import (
 from agenthub.adapters.inbound.mcp.errands import (
     DEEDS,
     LISTS,
+    MAY_ASK,
     errand_of,
     object_param,
     require_listable,
@@ -34,6 +36,7 @@ from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
 from agenthub.domain.services.calls import Deed, without_round
 from agenthub.domain.services.catalog.views import View
+from agenthub.domain.services.held import Waiting
 
 NOTHING = b"{}"
 KEPT_CAPABILITIES = ("sampling", "elicitation", "extensions")
@@ -59,6 +62,7 @@ class LegacyDesk:
         self._listening = listening
         self._lists = lists
         self._answer_within_s = answer_within_s
+        self._collecting = Collecting(hub)
         self._handlers: dict[str, Handler] = {
             "ping": self._ping,
             "logging/setLevel": self._set_level,
@@ -139,7 +143,9 @@ class LegacyDesk:
         if kind is not None:
             require_listable(view.principal, kind)
             offer = self._hub.catalog.offer(view, Era.LEGACY)
-            return self._lists.page(offer, kind, session.version, message.values.get("cursor"))
+            own = self._collecting.tools(view, Era.LEGACY, kind)
+            cursor = message.values.get("cursor")
+            return self._lists.page(offer, kind, session.version, cursor, own)
         handler = self._handlers.get(method)
         if handler is None:
             raise RpcError(METHOD_NOT_FOUND, f"Unknown method: {method}")
@@ -149,22 +155,33 @@ class LegacyDesk:
         self, deed: Deed, session: LegacySession, view: View, message: Request, outlet: Outlet
     ) -> bytes:
         errand = without_round(errand_of(deed, message))
+        asker = Asker(view, Era.LEGACY, session.version)
+        if self._collecting.is_meant(view, Era.LEGACY, errand):
+            caller = self._caller(HUB, session, view, message, outlet)
+            return await self._collecting.collect(asker, message, caller)
         target = self._hub.calls.target_of(view, errand, Era.LEGACY)
-        accent = Accent(target.server, view.namespaced, session.version)
-        caller = LegacyCaller(
-            session,
-            outlet,
-            accent,
-            progress_token=message.meta.progress_token,
-            answer_within_s=self._answer_within_s,
-        )
-        outcome = await self._hub.calls.carry(view, errand, caller, target)
+        caller = self._caller(target.server, session, view, message, outlet)
+        carry = self._hub.held.carry if deed in MAY_ASK else self._hub.calls.carry
+        outcome = await carry(view, errand, caller, target)
+        if isinstance(outcome, Waiting):
+            return self._collecting.told(outcome, errand, asker)
         return map_result(
             deed,
             outcome.answer.result,
             server=outcome.target.server,
             namespaced=view.namespaced,
             version=session.version,
+        )
+
+    def _caller(
+        self, server: str, session: LegacySession, view: View, message: Request, outlet: Outlet
+    ) -> LegacyCaller:
+        return LegacyCaller(
+            session,
+            outlet,
+            Accent(server, view.namespaced, session.version),
+            progress_token=message.meta.progress_token,
+            answer_within_s=self._answer_within_s,
         )
 
     async def _ping(self, session: LegacySession, view: View, message: Request) -> bytes:

@@ -1,22 +1,13 @@
 """What modern agents (2026-07-28) may say: every request stands for itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 import msgspec
 
 from agenthub.adapters.inbound.hub import Hub
-from agenthub.adapters.inbound.mcp.asking import can_be_asked, require_answerable
-from agenthub.adapters.inbound.mcp.callers import (
-    LEVELS,
-    Accent,
-    AgentFacts,
-    ModernCaller,
-    name_of,
-)
+from agenthub.adapters.inbound.mcp.collecting import Collecting
 from agenthub.adapters.inbound.mcp.envelope import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -24,16 +15,9 @@ from agenthub.adapters.inbound.mcp.envelope import (
     FaultyMessageError,
     Request,
 )
-from agenthub.adapters.inbound.mcp.errands import (
-    DEEDS,
-    LISTS,
-    MAY_ASK,
-    errand_of,
-    may_list,
-    require_listable,
-)
+from agenthub.adapters.inbound.mcp.errands import DEEDS, LISTS, may_list, require_listable
 from agenthub.adapters.inbound.mcp.failing import Reply, fault
-from agenthub.adapters.inbound.mcp.frames import members, notification, response, text
+from agenthub.adapters.inbound.mcp.frames import members, notification, response
 from agenthub.adapters.inbound.mcp.handshake import discover_result, introduce
 from agenthub.adapters.inbound.mcp.listening import (
     PROMPTS,
@@ -43,27 +27,22 @@ from agenthub.adapters.inbound.mcp.listening import (
     Listener,
     Listening,
 )
-from agenthub.adapters.inbound.mcp.mapping import (
-    complete_result,
-    input_required_result,
-    map_result,
-)
 from agenthub.adapters.inbound.mcp.modern import check_modern_headers, check_modern_meta
-from agenthub.adapters.inbound.mcp.parking import Booking, Bundle, ParkedCaller, Parking
+from agenthub.adapters.inbound.mcp.modern_calls import ModernCalls
+from agenthub.adapters.inbound.mcp.parking import Parking
 from agenthub.adapters.inbound.mcp.rendering import ListRenderer
-from agenthub.adapters.inbound.mcp.sealing import Binding, Sealer, bind
+from agenthub.adapters.inbound.mcp.results import complete_result
+from agenthub.adapters.inbound.mcp.sealing import Sealer
 from agenthub.adapters.inbound.mcp.shapes import is_array, is_object
-from agenthub.adapters.inbound.mcp.streams import Exchange
-from agenthub.adapters.inbound.mcp.versions import MODERN, require_modern
+from agenthub.adapters.inbound.mcp.versions import require_modern
+from agenthub.adapters.inbound.mcp.visits import Visit
 from agenthub.adapters.inbound.mcp.withdrawal import Withdrawal
-from agenthub.domain.entities.catalog.exposure import ExposedItem, Target
+from agenthub.domain.entities.catalog.exposure import ExposedItem
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import CancelledByCallerError, HubError, RpcError
-from agenthub.domain.ports.outbound.mcp_client import InputRequired
-from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome, without_round
-from agenthub.domain.services.catalog.views import View
+from agenthub.domain.services.calls import SCOPE_OF, Deed
 
 LISTEN = "subscriptions/listen"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -72,43 +51,6 @@ _LIST_FLAGS = {
     "promptsListChanged": (PROMPTS, ItemKind.PROMPTS),
     "resourcesListChanged": (RESOURCES, ItemKind.RESOURCES),
 }
-CHOKES_ON_ROUNDS = frozenset({"google-adk"})
-"""Agents that declare what they can be asked, and fail on every `input_required` (2.13.0)."""
-_slice_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One modern request: what it says, where it came in, and where its answer goes."""
-
-    view: View
-    headers: Iterable[tuple[bytes, bytes]]
-    message: Request
-    exchange: Exchange
-    withdrawal: Withdrawal = field(default_factory=Withdrawal)
-    version: str = MODERN
-
-    @property
-    def agent(self) -> str:
-        return name_of(self.message.meta.client_info)
-
-    @property
-    def takes_rounds(self) -> bool:
-        """Say whether the agent can be answered with `input_required` at all."""
-        return self.agent not in CHOKES_ON_ROUNDS
-
-    @property
-    def capabilities(self) -> dict[str, Any]:
-        """Give what it declared and what can be believed of it."""
-        declared: dict[str, Any] = self.message.meta.capabilities
-        if self.takes_rounds:
-            return declared
-        return {name: declared[name] for name in ("extensions",) if name in declared}
-
-    @property
-    def log_level(self) -> str | None:
-        level = self.message.meta.log_level
-        return level if level in LEVELS else None
 
 
 class ModernDesk:
@@ -124,12 +66,13 @@ class ModernDesk:
         lists: ListRenderer,
     ) -> None:
         self._hub = hub
-        self._sealer = sealer
-        self._parking = parking
         self._listening = listening
         self._lists = lists
         self._closing = asyncio.Event()
-        self._numbers = count(1)
+        self._collecting = Collecting(hub)
+        self._calls = ModernCalls(
+            hub=hub, sealer=sealer, parking=parking, collecting=self._collecting
+        )
         self._running: dict[Withdrawal, Visit] = {}
         self._handlers: dict[str, Callable[[Visit], Awaitable[bytes]]] = {
             "server/discover": self._discover,
@@ -187,12 +130,14 @@ class ModernDesk:
         _require_modern(claimed, message)
         deed = DEEDS.get(message.method)
         if deed is not None:
-            return await self._carry(deed, visit, None if tool is None else tool.target)
+            return await self._calls.carry(deed, visit, None if tool is None else tool.target)
         kind = LISTS.get(message.method)
         if kind is not None:
             require_listable(visit.view.principal, kind)
             offer = self._hub.catalog.offer(visit.view, Era.MODERN)
-            return self._lists.page(offer, kind, visit.version, message.values.get("cursor"))
+            own = () if visit.takes_rounds else self._collecting.tools(visit.view, Era.MODERN, kind)
+            cursor = message.values.get("cursor")
+            return self._lists.page(offer, kind, visit.version, cursor, own)
         handler = self._handlers.get(message.method)
         if handler is None:
             raise RpcError(METHOD_NOT_FOUND, f"Unknown method: {message.method}")
@@ -209,117 +154,6 @@ class ModernDesk:
 
     async def _discover(self, visit: Visit) -> bytes:
         return discover_result(introduce(self._hub.catalog, visit.view))
-
-    async def _carry(self, deed: Deed, visit: Visit, target: Target | None) -> bytes:
-        errand = errand_of(deed, visit.message)
-        if target is None:
-            target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
-        if deed not in MAY_ASK:
-            return await self._carry_plain(without_round(errand), visit, target)
-        if visit.message.values.get("requestState") is not None:
-            return await self._carry_on(errand, visit, target)
-        eras = self._hub.catalog.eras_of(target.endpoint_id)
-        if not eras or Era.MODERN in eras:
-            return await self._carry_plain(errand, visit, target)
-        errand = without_round(errand)
-        if can_be_asked(visit.capabilities):
-            return await self._carry_parkable(errand, visit, target)
-        return await self._carry_plain(errand, visit, target)
-
-    async def _carry_plain(self, errand: Errand, visit: Visit, target: Target) -> bytes:
-        caller = ModernCaller(
-            visit.exchange,
-            Accent(target.server, visit.view.namespaced, visit.version),
-            self._facts(visit),
-            visit.message.meta.progress_token,
-        )
-        outcome = await self._hub.calls.carry(visit.view, errand, caller, target)
-        return self._finished(outcome, errand, visit)
-
-    def _facts(self, visit: Visit) -> AgentFacts:
-        return AgentFacts(
-            client=f"request-{next(self._numbers)}",
-            capabilities=visit.capabilities,
-            log_level=visit.log_level,
-            agent=visit.agent,
-        )
-
-    async def _carry_parkable(self, errand: Errand, visit: Visit, target: Target) -> bytes:
-        """Run the call where it can wait for the agent's next request, should the server ask."""
-        caller = ParkedCaller(
-            Accent(target.server, visit.view.namespaced, visit.version),
-            self._facts(visit),
-            visit.message.meta.progress_token,
-        )
-        binding, view = _binding(errand, visit), visit.view
-        size_bytes = sum(map(len, errand.params.values()))
-        outcome = await self._parking.start(
-            Booking(view.principal, binding, size_bytes),
-            caller,
-            visit.exchange,
-            lambda: self._hub.calls.carry(view, errand, caller, target),
-        )
-        return self._parked_or_finished(outcome, errand, visit, binding)
-
-    async def _carry_on(self, errand: Errand, visit: Visit, target: Target) -> bytes:
-        """Go on with a call that was answered with questions."""
-        binding = _binding(errand, visit)
-        payload = self._sealer.open(visit.message.values.get("requestState"), binding)
-        nonce = payload.get("nonce")
-        if isinstance(nonce, str):
-            outcome = await self._parking.resume(
-                nonce,
-                binding,
-                visit.exchange,
-                _responses(visit.message),
-                visit.message.meta.progress_token,
-            )
-            return self._parked_or_finished(outcome, errand, visit, binding)
-        if payload.get("endpoint") != target.endpoint_id:
-            raise RpcError(INVALID_PARAMS, "This requestState belongs to another server.")
-        params = {**errand.params, "requestState": text(payload["state"])}
-        again = Errand(errand.deed, errand.key, params, errand.meta, errand.ref)
-        return await self._carry_plain(again, visit, target)
-
-    def _parked_or_finished(
-        self, outcome: Outcome | Bundle, errand: Errand, visit: Visit, binding: Binding
-    ) -> bytes:
-        if isinstance(outcome, Outcome):
-            return self._finished(outcome, errand, visit)
-        state = self._sealer.seal({"nonce": outcome.nonce}, binding)
-        return input_required_result(outcome.questions, state)
-
-    def _finished(self, outcome: Outcome, errand: Errand, visit: Visit) -> bytes:
-        needed = outcome.answer.input_required
-        if needed is not None:
-            return self._relayed(needed, outcome.target, errand, visit)
-        return map_result(
-            errand.deed,
-            outcome.answer.result,
-            server=outcome.target.server,
-            namespaced=visit.view.namespaced,
-            version=visit.version,
-        )
-
-    def _relayed(
-        self, needed: InputRequired, target: Target, errand: Errand, visit: Visit
-    ) -> bytes:
-        """Hand on a modern server's questions; its state travels sealed in the hub's own."""
-        # Roots pass only here, where they are the agent's own declared business with a
-        # server that keeps nothing; the hub itself never asks for them.
-        others = (
-            question
-            for question in needed.requests.values()
-            if question.method != "roots/list" or "roots" not in visit.capabilities
-        )
-        require_answerable(visit.capabilities, *others)
-        state = None
-        if needed.state is not None:
-            payload = {"endpoint": target.endpoint_id, "state": needed.state}
-            state = self._sealer.seal(payload, _binding(errand, visit))
-        accent = Accent(target.server, visit.view.namespaced, visit.version)
-        asked = {key: accent.question(one) for key, one in needed.requests.items()}
-        return input_required_result(asked, state)
 
     async def _listen(self, visit: Visit) -> bytes:
         """Keep a subscription open until the agent or the hub goes."""
@@ -370,15 +204,3 @@ def _require_modern(claimed: str, message: Request) -> None:
 
 def _texts(values: Any) -> list[str]:
     return [value for value in values if isinstance(value, str)] if is_array(values) else []
-
-
-def _binding(errand: Errand, visit: Visit) -> Binding:
-    return bind(visit.view, errand.deed.value, errand.key, errand.params)
-
-
-def _responses(message: Request) -> dict[str, bytes]:
-    raw = message.params.get("inputResponses", b"{}")
-    values = message.values.get("inputResponses", {})
-    if not is_object(values):
-        raise RpcError(INVALID_PARAMS, "params.inputResponses must be an object.")
-    return {key: bytes(value) for key, value in _slice_object(raw).items()}

@@ -28,6 +28,7 @@ from agenthub.domain.exceptions import (
 from agenthub.domain.ports.outbound.clock import Chance
 from agenthub.domain.ports.outbound.mcp_client import Question
 from agenthub.domain.services.calls import Outcome
+from agenthub.domain.services.held import Waiting
 
 PARK_TTL_S = 600.0
 GATHER_S = 0.005
@@ -39,7 +40,7 @@ MAX_PARKED_BYTES = 32 * 1024 * 1024
 TICKET_SIZE_BYTES = 24
 
 
-Work = Callable[[], Awaitable[Outcome]]
+Work = Callable[[], Awaitable[Outcome | Waiting]]
 
 
 class _Nowhere(Outlet):
@@ -78,8 +79,10 @@ class ParkedCaller(AgentCaller):
 
     era = Era.MODERN
 
-    def __init__(self, accent: Accent, facts: AgentFacts, progress_token: bytes | None) -> None:
-        super().__init__(NOWHERE, accent, facts, progress_token)
+    def __init__(
+        self, outlet: Outlet, accent: Accent, facts: AgentFacts, progress_token: bytes | None
+    ) -> None:
+        super().__init__(outlet, accent, facts, progress_token)
         self.changed = asyncio.Event()
         self._pending: dict[str, tuple[Question, asyncio.Future[bytes]]] = {}
         self._asked = 0
@@ -142,7 +145,7 @@ class _Call:
     def __init__(self, booking: Booking, caller: ParkedCaller) -> None:
         self.booking = booking
         self.caller = caller
-        self.outcome: Outcome | Exception | None = None
+        self.outcome: Outcome | Waiting | Exception | None = None
         self.task: asyncio.Task[None] | None = None
         self.held_bytes = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -200,8 +203,8 @@ class Parking:
         caller: ParkedCaller,
         outlet: Outlet,
         work: Work,
-    ) -> Outcome | Bundle:
-        """Run `work` as a call that can be parked, until it ends or asks.
+    ) -> Outcome | Waiting | Bundle:
+        """Run `work` as a call that can be parked, until it ends, asks or is left to a person.
 
         Raises QuotaError when it asks and too many calls of its principal wait already.
         """
@@ -219,7 +222,7 @@ class Parking:
         outlet: Outlet,
         responses: Mapping[str, bytes],
         progress_token: bytes | None,
-    ) -> Outcome | Bundle:
+    ) -> Outcome | Waiting | Bundle:
         """Go on with the call behind a ticket. Raises RpcError for a used or foreign one."""
         call = self._waiting.get(nonce)
         if call is None or call.booking.binding != binding:
@@ -232,7 +235,7 @@ class Parking:
         call.caller.respond(responses)
         return await self._attend(call)
 
-    async def _attend(self, call: _Call) -> Outcome | Bundle:
+    async def _attend(self, call: _Call) -> Outcome | Waiting | Bundle:
         """Wait, while the agent does, for the result or the next questions."""
         left_alive = False
         try:
@@ -246,7 +249,7 @@ class Parking:
             raise outcome
         return outcome
 
-    async def _next(self, call: _Call) -> Outcome | Bundle | Exception:
+    async def _next(self, call: _Call) -> Outcome | Waiting | Bundle | Exception:
         caller = call.caller
         while True:
             if call.outcome is not None:

@@ -40,7 +40,7 @@ LIST_MEMBER = {
     ItemKind.PROMPTS: "prompts",
 }
 
-_PageKey = tuple[ItemKind, str, int]
+_PageKey = tuple[ItemKind, str, int, bool]
 
 
 class ListRenderer:
@@ -54,26 +54,39 @@ class ListRenderer:
         self._page_bytes = page_bytes
         self._kept: WeakKeyDictionary[Offer, OrderedDict[_PageKey, bytes]] = WeakKeyDictionary()
 
-    def page(self, offer: Offer, kind: ItemKind, version: str, cursor: Any = None) -> bytes:
+    def page(
+        self,
+        offer: Offer,
+        kind: ItemKind,
+        version: str,
+        cursor: Any = None,
+        own: Sequence[dict[str, Any]] = (),
+    ) -> bytes:
         """Give the whole `result` object of one page, for agents of revision `version`.
 
-        `cursor` is the value the agent sent, None for the first page. Raises RpcError -32602
-        for a cursor that was not given out or no longer fits.
+        `cursor` is the value the agent sent, None for the first page. `own` are the hub's own
+        items, always the same ones if any: they end the last page. Raises RpcError -32602 for a
+        cursor that was not given out or no longer fits.
         """
         start = 0 if cursor is None else _start(cursor, offer.items(kind))
         pages = self._kept.get(offer)
         if pages is None:
             pages = self._kept[offer] = OrderedDict()
-        key = (kind, version, start)
+        key = (kind, version, start, bool(own))
         page = pages.get(key)
         if page is None:
-            page = pages[key] = self._render(offer.items(kind), kind, version, start)
+            page = pages[key] = self._render(offer.items(kind), kind, version, start, own)
             if len(pages) > KEPT_PAGES:
                 pages.popitem(last=False)
         return page
 
     def _render(
-        self, items: Sequence[ExposedItem], kind: ItemKind, version: str, start: int
+        self,
+        items: Sequence[ExposedItem],
+        kind: ItemKind,
+        version: str,
+        start: int,
+        own: Sequence[dict[str, Any]],
     ) -> bytes:
         parts: list[bytes] = []
         size = 0
@@ -87,6 +100,9 @@ class ListRenderer:
             if part:
                 parts.append(part)
                 size += len(part) + 1
+        if end == len(items):
+            mine = (shown(definition, kind, version) for definition in own)
+            parts += [msgspec.json.encode(definition) for definition in mine if definition]
         result = {LIST_MEMBER[kind]: b"[" + b",".join(parts) + b"]"}
         if end < len(items):
             result["nextCursor"] = text(_cursor(end, items))

@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -68,9 +69,12 @@ class Sealer:
         self._clock = clock
         self._ttl_s = ttl_s
 
-    def seal(self, payload: dict[str, Any], binding: Binding) -> str:
-        """Seal `payload` (JSON values) until `ttl_s` from now."""
-        expires_at = self._clock.now().timestamp() + self._ttl_s
+    def seal(
+        self, payload: dict[str, Any], binding: Binding, *, after: datetime | None = None
+    ) -> str:
+        """Seal `payload` (JSON values) until `ttl_s` from now, or from `after` if that is later."""
+        now = self._clock.now()
+        expires_at = max(now, after or now).timestamp() + self._ttl_s
         plain = msgspec.json.encode({"expires_at": expires_at, "payload": payload})
         sealed = self._box.seal(plain, context=_context(binding))
         return FORMAT + base64.urlsafe_b64encode(sealed).decode().rstrip("=")

@@ -16,7 +16,7 @@ from agenthub.adapters.inbound.mcp.envelope import (
 )
 from agenthub.adapters.inbound.mcp.legacy_desk import LegacyDesk
 from agenthub.adapters.inbound.mcp.modern import speaks_modern
-from agenthub.adapters.inbound.mcp.modern_desk import ModernDesk, Visit
+from agenthub.adapters.inbound.mcp.modern_desk import ModernDesk
 from agenthub.adapters.inbound.mcp.sessions import LegacySession, SessionTable
 from agenthub.adapters.inbound.mcp.streams import (
     Exchange,
@@ -33,6 +33,7 @@ from agenthub.adapters.inbound.mcp.versions import (
     MODERN,
     UNSUPPORTED_VERSION,
 )
+from agenthub.adapters.inbound.mcp.visits import Visit
 from agenthub.domain.exceptions import RpcError
 from agenthub.domain.services.catalog.views import View
 

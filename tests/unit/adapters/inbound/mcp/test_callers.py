@@ -88,7 +88,7 @@ def test_a_modern_agent_has_a_name_and_no_conversation() -> None:
 
 def test_a_modern_agent_can_answer_in_its_next_request() -> None:
     caller = ModernCaller(NOWHERE, ACCENT, facts(elicitation={}, roots={}), None)
-    parked = ParkedCaller(ACCENT, facts(elicitation={}, roots={}), None)
+    parked = ParkedCaller(NOWHERE, ACCENT, facts(elicitation={}, roots={}), None)
 
     assert caller.can_answer(ASKED)
     assert caller.can_answer(ROOTS)

@@ -21,6 +21,7 @@ from agenthub.domain.exceptions import QuotaError, UpstreamError
 from agenthub.domain.ids import EndpointId
 from agenthub.domain.ports.outbound.mcp_client import Answer, Question
 from agenthub.domain.services.calls import Outcome
+from agenthub.domain.services.held import Waiting
 from tests.support.waiting import eventually, soon
 from tests.unit.adapters.inbound.mcp.ports import CountingChance
 from tests.unit.adapters.inbound.mcp.world import FORM, OK
@@ -47,8 +48,9 @@ class Lot:
         question: Question | None = FORM_QUESTION,
         size_bytes: int = 0,
         name: str = "call",
-    ) -> Outcome | Bundle:
+    ) -> Outcome | Waiting | Bundle:
         caller = ParkedCaller(
+            NOWHERE,
             Accent("time", namespaced=True, version="2026-07-28"),
             AgentFacts(
                 client=name,

@@ -23,6 +23,7 @@ from agenthub.domain.services.identity import IdentityService
 from tests.fakes.mcp_client import READY, FakeMcpClient
 from tests.support.calling import calls_over
 from tests.unit.adapters.inbound.mcp.asgi import Visit, http
+from tests.unit.adapters.inbound.mcp.held import FakeHeldCalls
 from tests.unit.adapters.inbound.mcp.ports import CountingChance, SteppedClock
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -79,13 +80,16 @@ class World:
         self.catalog = CatalogService(client=self.client, directory=self.directory)
         self.client.attach(self.catalog)
         calls = calls_over(self.client, self.directory, self.catalog, timeout_s=5)
+        self.held = FakeHeldCalls(calls)
         rest: dict[str, Any] = dict.fromkeys(
             field.name
             for field in fields(Hub)
-            if field.name not in ("calls", "catalog", "identity")
+            if field.name not in ("calls", "catalog", "held", "identity")
         )
         self.face = McpFace(
-            hub=Hub(calls=calls, catalog=self.catalog, identity=self.identity, **rest),
+            hub=Hub(
+                calls=calls, catalog=self.catalog, held=self.held, identity=self.identity, **rest
+            ),
             sealer=Sealer(GlassBox(), self.clock),
             clock=self.clock,
             chance=CountingChance(),
