@@ -62,6 +62,7 @@ class AgentHubContainer(containers.DeclarativeContainer):
         outbound.mcp_client,
         services.instance_keeper,
         services.health,
+        services.sampling,
         services.held,
         services.notices,
         config_watch,

@@ -32,6 +32,7 @@ from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
+from agenthub.domain.services.hitl.sampling import SamplingDesk
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.keeper import InstanceKeeper
 from agenthub.domain.services.instances.service import InstanceService
@@ -250,6 +251,9 @@ class ServicesContainer(containers.DeclarativeContainer):
     )
     approvals = providers.Singleton(ApprovalDesk, clock=clock, ids=ids, queue=requests, uow=uow)
     elicitation = providers.Singleton(ElicitationDesk, queue=requests)
+    sampling = providers.Singleton(
+        SamplingDesk, clock=clock, ids=ids, models=models, queue=requests, uow=uow
+    )
     held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
         Hub,
@@ -271,4 +275,5 @@ class ServicesContainer(containers.DeclarativeContainer):
         notices=notices,
         policies=policies,
         requests=requests,
+        sampling=sampling,
     )

@@ -14,6 +14,7 @@ from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.queue import HitlQueue
+from agenthub.domain.services.hitl.sampling import SamplingDesk
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.instances.service import InstanceService
 from agenthub.domain.services.models import ModelService
@@ -42,3 +43,4 @@ class Hub:
     notices: NoticeService
     policies: PolicyService
     requests: HitlQueue
+    sampling: SamplingDesk
