@@ -31,6 +31,7 @@ from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
+from agenthub.domain.services.hitl.people import People
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.sampling import SamplingDesk
 from agenthub.domain.services.identity import IdentityService
@@ -253,6 +254,17 @@ class ServicesContainer(containers.DeclarativeContainer):
     elicitation = providers.Singleton(ElicitationDesk, queue=requests)
     sampling = providers.Singleton(
         SamplingDesk, clock=clock, ids=ids, models=models, queue=requests, uow=uow
+    )
+    people = providers.Singleton(
+        People,
+        approvals=approvals,
+        clock=clock,
+        elicitation=elicitation,
+        enabled=settings.provided.hitl.enabled,
+        ids=ids,
+        policies=policies,
+        queue=requests,
+        sampling=sampling,
     )
     held = providers.Singleton(HeldCalls, calls=calls)
     hub = providers.Singleton(
