@@ -14,8 +14,13 @@ from agenthub.domain.entities.identity import Scope
 from agenthub.domain.entities.resilience.policy import FallbackPolicy
 from agenthub.domain.exceptions import HubError, NotFoundError, RpcError, UpstreamError
 from agenthub.domain.ports.outbound.clock import Clock
-from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, InputRequired, RawObject
+from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, RawObject
 from agenthub.domain.services.catalog.views import CatalogService, View
+from agenthub.domain.services.hitl.asking import AskingCaller
+from agenthub.domain.services.hitl.callers import answered_by
+from agenthub.domain.services.hitl.clearing import Clearing
+from agenthub.domain.services.hitl.links import links_of, without_links
+from agenthub.domain.services.hitl.threads import CallThread
 from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import (
     CallAccounts,
@@ -74,6 +79,15 @@ class Outcome:
     target: Target
 
 
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """Who carries an errand: what it may see, whom it can ask, and its dealings with people."""
+
+    view: View
+    caller: Caller
+    thread: CallThread | None
+
+
 class CallService:
     """Carries errands. A refusal raises; a server's own error is an RpcError, unchanged."""
 
@@ -82,6 +96,7 @@ class CallService:
         *,
         accounts: CallAccounts,
         catalog: CatalogService,
+        clearing: Clearing | None = None,
         clock: Clock,
         gateway: Gateway,
         policies: PolicyService,
@@ -89,6 +104,7 @@ class CallService:
     ) -> None:
         self._accounts = accounts
         self._catalog = catalog
+        self._clearing = clearing
         self._clock = clock
         self._gateway = gateway
         self._last = LastAnswers()
@@ -115,59 +131,91 @@ class CallService:
         return target
 
     async def carry(
-        self, view: View, errand: Errand, caller: Caller, target: Target | None = None
+        self,
+        view: View,
+        errand: Errand,
+        caller: Caller,
+        target: Target | None = None,
+        thread: CallThread | None = None,
     ) -> Outcome:
         """Do the errand and wait for its result.
 
-        `target` is what `target_of` gave for it, if that was asked already.
-        A modern caller may get an answer with `input_required`; for a legacy caller the
-        questions of a modern server are asked here, round by round. Where the tool names a
-        fallback and its server fails, the answer is that of the fallback, and says so.
+        `target` is what `target_of` gave for it, if that was asked already. A modern caller may
+        get an answer with `input_required`; for a legacy caller the questions of a modern server
+        are asked here, round by round. With a `thread`, people answer where the policy says so or
+        the agent cannot. Where the tool names a fallback and its server fails, the answer is that
+        of the fallback, and says so.
         """
         if target is None:
             target = self.target_of(view, errand, caller.era)
+        trip = Trip(view, caller, thread)
         if not self._tracing.is_on:
-            return await self._carried(view, errand, caller, target)
+            return await self._carried(trip, errand, target)
         tool = target.key if errand.deed is Deed.CALL_TOOL else None
         with self._tracing.serving(errand.deed.value, tool, errand.meta) as step:
-            outcome = await self._carried(view, errand, caller, target)
+            outcome = await self._carried(trip, errand, target)
             step.answered(outcome.answer)
             return outcome
 
-    async def _carried(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
+    async def _carried(self, trip: Trip, errand: Errand, target: Target) -> Outcome:
         """Have the errand done by its target, or by what stands in for it."""
         fallback: FallbackPolicy | None = None
         if errand.deed is Deed.CALL_TOOL:  # a tool answers no other request
             fallback = self._policies.of(target.endpoint_id, target.key).fallback
         if fallback is None:
-            return await self._through(view, errand, caller, target)
+            return await self._through(trip, errand, target)
         try:
-            outcome = await self._through(view, errand, caller, target)
+            outcome = await self._through(trip, errand, target)
         except HubError as error:
             if not calls_for_fallback(error):
                 raise
-            instead = await self._instead(view, errand, caller, (target, fallback, error))
+            instead = await self._instead(trip, errand, (target, fallback, error))
             if instead is None:
                 raise
             return instead
-        if fallback.cached_for_s is not None and is_good(outcome.answer):
-            subject, now = view.principal.subject, self._clock.monotonic()
+        is_changed = trip.thread is not None and trip.thread.arguments is not None
+        if fallback.cached_for_s is not None and is_good(outcome.answer) and not is_changed:
+            subject, now = trip.view.principal.subject, self._clock.monotonic()
             self._last.keep(subject, target, errand.params, outcome.answer, now)
         return outcome
 
-    async def _through(self, view: View, errand: Errand, caller: Caller, target: Target) -> Outcome:
+    async def _through(self, trip: Trip, errand: Errand, target: Target) -> Outcome:
+        """Pass the people, then the guards."""
+        thread = trip.thread
+        if errand.deed is Deed.CALL_TOOL and self._clearing is not None:
+            principal, caller = trip.view.principal, trip.caller
+            cleared = await self._clearing.clear(principal, caller, target, errand.params, thread)
+            errand = errand if cleared is errand.params else replace(errand, params=cleared)
+        try:
+            outcome = await self._charged(trip, errand, target)
+        except Exception as error:
+            if thread is not None:
+                await thread.called(error)
+            raise
+        if thread is not None:
+            await thread.called(None)
+        return outcome
+
+    async def _charged(self, trip: Trip, errand: Errand, target: Target) -> Outcome:
         """Pass the guards, and account for it whatever happens."""
+        principal, caller, thread = trip.view.principal, trip.caller, trip.thread
         tool = target.key if errand.deed is Deed.CALL_TOOL else None
         size = sum(map(len, errand.params.values()))
-        charge = Charge(view.principal, PURPOSE_OF[errand.deed], target, tool, size)
+        charge = Charge(principal, PURPOSE_OF[errand.deed], target, tool, size)
         try:
-            passage = self._gateway.enter(view.principal.subject, target, tool, caller)
+            passage = self._gateway.enter(principal.subject, target, tool, caller)
         except HubError as error:
             self._accounts.refuse(charge, error)
             raise
-        account = await self._accounts.open(charge, passage.policy.price_nano_usd)
+        # What is gone on with after a restart had its price set aside before.
+        is_paid = thread is not None and thread.is_continued
+        account = await self._accounts.open(
+            charge, None if is_paid else passage.policy.price_nano_usd
+        )
         try:
-            answer = await self._rounds(passage, errand, caller)
+            if thread is not None:
+                caller = AskingCaller.beside(thread, caller, target, tool)
+            answer = await self._rounds(passage, errand, caller, thread)
         except BaseException as error:
             ending = ending_of_error(error, is_sent=passage.is_sent, is_unsure=passage.is_unsure)
             await self._accounts.close(account, ending, passage.instance or "")
@@ -175,30 +223,56 @@ class CallService:
         await self._accounts.close(account, ending_of_answer(answer), passage.instance or "")
         return Outcome(answer, target)
 
-    async def _rounds(self, passage: Passage, errand: Errand, caller: Caller) -> Answer:
-        """Send; where a legacy caller cannot come back with its answers, ask it here and go on."""
+    async def _rounds(
+        self, passage: Passage, errand: Errand, caller: Caller, thread: CallThread | None
+    ) -> Answer:
+        """Send; where the questions in an answer are not the agent's, have them answered here."""
         params, method = _own_params(errand, passage.target), errand.deed.value
-        given: RawObject = {}
+        plain = _own_params(without_round(errand), passage.target)
+        if thread is not None and thread.is_continued:
+            params = {**plain, **await thread.given()}
         for questions in count():
-            again = {**params, **given}
-            answer = await self._gateway.send(passage, method, again, errand.meta, caller)
-            if answer.input_required is None or caller.era is Era.MODERN:
+            answer = await self._sent(passage, method, without_links(params), errand.meta, caller)
+            needed = answer.input_required
+            if needed is None:
+                return answer
+            is_asking = isinstance(caller, AskingCaller)
+            if caller.relays(needed) if is_asking else caller.era is Era.MODERN:
                 return answer
             if questions == MAX_ROUNDS:
                 break
             with passage.waiting(self._clock):
-                given = await _answered(answer.input_required, caller)
+                asked = caller.answer(needed) if is_asking else answered_by(caller, needed)
+                params = {**plain, **await asked}
         raise UpstreamError(
             f"The server {passage.target.server!r} asked for more input {MAX_ROUNDS} times in one"
             " call.",
             code="too_many_rounds",
         )
 
+    async def _sent(
+        self, passage: Passage, method: str, params: RawObject, meta: RawObject, caller: Caller
+    ) -> Answer:
+        """Send one request; an error that names links to open first becomes a round of them."""
+        try:
+            return await self._gateway.send(passage, method, params, meta, caller)
+        except RpcError as error:
+            needed = links_of(error, passage.target.server)
+            if needed is None:
+                raise
+            if isinstance(caller, AskingCaller):
+                is_agents = caller.takes_links(needed)
+            else:
+                can_all = all(caller.can_answer(one) for one in needed.requests.values())
+                is_agents = caller.era is Era.LEGACY or not can_all
+            if is_agents:
+                raise
+            return Answer(b"{}", Era.LEGACY, needed)
+
     async def _instead(
         self,
-        view: View,
+        trip: Trip,
         errand: Errand,
-        caller: Caller,
         failed: tuple[Target, FallbackPolicy, HubError],
     ) -> Outcome | None:
         """Give the fallback's answer, None where there is none, or it fails as well.
@@ -212,7 +286,7 @@ class CallService:
         }
         if fallback.tool is None:
             max_age_s, now = fallback.cached_for_s or 0.0, self._clock.monotonic()
-            subject = view.principal.subject
+            subject = trip.view.principal.subject
             found = self._last.find(subject, target, errand.params, max_age_s, now)
             if found is None:
                 return None
@@ -222,11 +296,11 @@ class CallService:
             return Outcome(marked(answer, facts, words), target)
         try:
             other = self._stand_in(
-                view, caller.era, fallback.server or target.server, fallback.tool
+                trip.view, trip.caller.era, fallback.server or target.server, fallback.tool
             )
             if other is None:
                 return None
-            outcome = await self._through(view, without_round(errand), caller, other)
+            outcome = await self._through(trip, without_round(errand), other)
         except (HubError, RpcError):
             return None
         if outcome.answer.input_required is not None:
@@ -285,17 +359,3 @@ def _own_params(errand: Errand, target: Target) -> RawObject:
             return {**errand.params, "ref": b'{"type":"ref/prompt","name":' + own + b"}"}
         case Deed.COMPLETE:
             return {**errand.params, "ref": b'{"type":"ref/resource","uri":' + own + b"}"}
-
-
-async def _answered(needed: InputRequired, caller: Caller) -> RawObject:
-    """Ask the caller every question of one round, in order; give the retry's extra params."""
-    extra: RawObject = {}
-    if needed.requests:
-        parts = [
-            json.dumps(key).encode() + b":" + await caller.ask(question)
-            for key, question in needed.requests.items()
-        ]
-        extra["inputResponses"] = b"{" + b",".join(parts) + b"}"
-    if needed.state is not None:
-        extra["requestState"] = json.dumps(needed.state).encode()
-    return extra

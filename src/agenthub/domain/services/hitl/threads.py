@@ -89,6 +89,11 @@ class CallThread:
         """Say whether the call takes up a round that was asked before a restart."""
         return self._going_on is not None and "keys" in self._going_on
 
+    @property
+    def awaits_approval(self) -> bool:
+        """Say whether the call takes up an approval that was asked for before a restart."""
+        return self._going_on is not None and "approval" in self._going_on
+
     def leave(self) -> None:
         """The agent has gone, with a ticket; from now on only people are asked."""
         self.is_alone = True
@@ -111,7 +116,7 @@ class CallThread:
 
         Raises DeclinedError (`call_denied`), GoneError. `tool` is its definition.
         """
-        if self._going_on is not None and self.row is not None:
+        if self.awaits_approval and self.row is not None:
             ids, self._going_on = self.row.requests, None
             [settled] = await self._settled(ids)
         elif policy is None:

@@ -65,10 +65,15 @@ class LendingCaller(Caller):
         self.client = caller.client
         self.wants_progress = caller.wants_progress
         self.log_level = caller.log_level
+        self.agent = caller.agent
+        self.conversation = caller.conversation
         self.caller = caller
         self._lend = lend
         self._take_back = take_back
         self._asking = 0
+
+    def can_answer(self, question: Question) -> bool:
+        return self.caller.can_answer(question)
 
     async def progress(self, params: RawObject) -> None:
         await self.caller.progress(params)
