@@ -262,7 +262,9 @@ def _passed_over(rules: Mapping[str, Any]) -> list[str]:
 
 def _foreign_format(rules: Mapping[str, Any]) -> set[str]:
     word = rules.get("format")
-    return set() if word is None or word in FORMATS else {f"format {str(word)[:40]}"}
+    if not isinstance(word, str) or word in FORMATS:
+        return set()
+    return {f"format {_quoted(word)}"}
 
 
 def _unfit_default(name: str) -> str:

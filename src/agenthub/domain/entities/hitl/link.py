@@ -117,9 +117,13 @@ def _ascii_label(label: str) -> str:
         if not set(label) <= _HOST or len(label) > 63:
             raise _refused("its host has characters that no host has")
         return label
-    if any(not sign.isascii() and unicodedata.category(sign)[0] not in "LMN" for sign in label):
+    if label.startswith("xn--") or not all(map(_is_letter, label)):
         raise _refused("its host has characters that no host has")
     return "xn--" + label.encode("punycode").decode("ascii")
+
+
+def _is_letter(sign: str) -> bool:
+    return sign.isascii() or unicodedata.category(sign)[0] in "LMN"
 
 
 def _way_warnings(parts: SplitResult, at: str, port: int | None) -> list[str]:
