@@ -34,7 +34,13 @@ from agenthub.adapters.outbound.storage.columns import (
     is_storable,
 )
 from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
-from agenthub.domain.entities.hitl.request import HitlRequest, Origin, RequestKind, RequestStatus
+from agenthub.domain.entities.hitl.request import (
+    OPEN,
+    HitlRequest,
+    Origin,
+    RequestKind,
+    RequestStatus,
+)
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.ids import (
@@ -86,7 +92,8 @@ REQUESTS = Table(
         "ix_hitl_requests_open",
         "workspace",
         "status",
-        "expires_at",
+        "kind",
+        "id",
         postgresql_where=_OPEN,
         sqlite_where=_OPEN,
     ),
@@ -149,13 +156,25 @@ class SqlRequestRepository(RequestRepository):
         limit: int,
     ) -> list[HitlRequest]:
         query = self._mine().where(REQUESTS.c.kind == kind.value)
-        if statuses:
-            query = query.where(REQUESTS.c.status.in_([each.value for each in statuses]))
         if group is not None:
             query = query.where(REQUESTS.c.group_id == group)
         if before is not None:
             query = query.where(REQUESTS.c.id < before)
-        return await self._read(query.order_by(REQUESTS.c.id.desc()).limit(limit))
+        query = query.order_by(REQUESTS.c.id.desc()).limit(limit)
+        if statuses and OPEN.issuperset(statuses):
+            return await self._page_of_open(query, statuses, limit)
+        if statuses:
+            query = query.where(REQUESTS.c.status.in_([each.value for each in statuses]))
+        return await self._read(query)
+
+    async def _page_of_open(
+        self, query: Select[Any], statuses: Collection[RequestStatus], limit: int
+    ) -> list[HitlRequest]:
+        """Look for one status after the other: SQLite takes the index of the open ones for one."""
+        found: list[HitlRequest] = []
+        for status in set(statuses):
+            found += await self._read(query.where(_OPEN, REQUESTS.c.status == status.value))
+        return sorted(found, key=lambda one: one.id, reverse=True)[:limit]
 
     async def open(self) -> list[HitlRequest]:
         query = self._mine().where(_OPEN)

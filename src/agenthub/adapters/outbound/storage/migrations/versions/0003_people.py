@@ -56,7 +56,11 @@ def _requests() -> None:
         sa.Column("shown", DOCUMENT, nullable=False),
     )
     op.create_index("ix_hitl_requests_kind", "hitl_requests", ["workspace", "kind", "id"])
-    _partial("ix_hitl_requests_open", ["status", "expires_at"], "status IN ('pending', 'approved')")
+    _partial(
+        "ix_hitl_requests_open",
+        ["status", "kind", "id"],
+        "status IN ('pending', 'approved')",
+    )
     _partial("ix_hitl_requests_rule", ["rule", "decided_at"], "rule IS NOT NULL")
     _partial("ix_hitl_requests_ended", ["ended_at"], "ended_at IS NOT NULL")
 
