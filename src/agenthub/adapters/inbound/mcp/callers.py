@@ -186,3 +186,13 @@ class ModernCaller(AgentCaller):
             f"The server {question.server!r} asks in the middle of a request that cannot be "
             "answered with a question (or came over another era than announced); call again."
         )
+
+
+class RoundlessCaller(ModernCaller):
+    """An agent that speaks the modern era but fails on rounds of questions (see visits).
+
+    It is served as one of the legacy era that declared nothing: whatever is asked is answered
+    while its one request runs, by others.
+    """
+
+    era = Era.LEGACY

@@ -4,6 +4,7 @@ What the agent needs to go on travels with it, sealed: the ticket of a parked ca
 one that a person has (`held`), or a modern server's own state.
 """
 
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -11,7 +12,13 @@ import msgspec
 
 from agenthub.adapters.inbound.hub import Hub
 from agenthub.adapters.inbound.mcp.asking import can_be_asked, require_answerable
-from agenthub.adapters.inbound.mcp.callers import Accent, AgentFacts, ModernCaller
+from agenthub.adapters.inbound.mcp.callers import (
+    Accent,
+    AgentCaller,
+    AgentFacts,
+    ModernCaller,
+    RoundlessCaller,
+)
 from agenthub.adapters.inbound.mcp.collecting import HUB, Collecting
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS, Request
 from agenthub.adapters.inbound.mcp.errands import MAY_ASK, errand_of
@@ -23,13 +30,14 @@ from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.adapters.inbound.mcp.visits import Visit
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.endpoints import Era
-from agenthub.domain.exceptions import NotFoundError, RpcError, UnanswerableError
+from agenthub.domain.exceptions import NotFoundError, RpcError
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import SCOPE_OF, Deed, Errand, Outcome, without_round
 from agenthub.domain.services.held import Waiting
+from agenthub.domain.services.hitl.links import is_links
 
 TICKET_NOT_FOUND = "ticket_not_found"
-CallerT = TypeVar("CallerT", ModernCaller, ParkedCaller)
+CallerT = TypeVar("CallerT", bound=AgentCaller)
 _slice_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -47,42 +55,53 @@ class ModernCalls:
 
     async def carry(self, deed: Deed, visit: Visit, target: Target | None) -> bytes:
         errand = errand_of(deed, visit.message)
-        if self._collecting.is_meant(visit.view, Era.MODERN, errand):
-            caller = self._caller(ModernCaller, HUB, visit)
+        if self._collecting.is_meant(visit.view, visit.era, errand):
+            caller = self._plain_caller(HUB, visit)
             return await self._collecting.collect(visit.asker, visit.message, caller)
         if deed in MAY_ASK and visit.message.values.get("requestState") is not None:
             return await self._carry_on(errand, visit, target)
         if target is None:
-            target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
+            target = self._hub.calls.target_of(visit.view, errand, visit.era)
         if deed not in MAY_ASK:
-            caller = self._caller(ModernCaller, target.server, visit)
+            caller = self._plain_caller(target.server, visit)
             carry, errand = self._hub.calls.carry, without_round(errand)
             return self._finished(await carry(visit.view, errand, caller, target), errand, visit)
+        if not self._knows_rounds(target):
+            errand = without_round(errand)
+        return await self._carry_out(errand, visit, target)
+
+    def _knows_rounds(self, target: Target) -> bool:
         eras = self._hub.catalog.eras_of(target.endpoint_id)
-        if not eras or Era.MODERN in eras:
-            return await self._carry_plain(errand, visit, target)
-        errand = without_round(errand)
-        if can_be_asked(visit.capabilities):
-            return await self._carry_parkable(errand, visit, target)
-        return await self._carry_plain(errand, visit, target)
+        return not eras or Era.MODERN in eras
 
-    async def _carry_plain(self, errand: Errand, visit: Visit, target: Target) -> bytes:
-        caller = self._caller(ModernCaller, target.server, visit)
-        outcome = await self._hub.held.carry(visit.view, errand, caller, target)
-        return self._answered(outcome, errand, visit, _binding(errand, visit))
+    async def _carry_out(self, errand: Errand, visit: Visit, target: Target) -> bytes:
+        """Do it, and where the agent may be asked in mid-call, so that this can be parked."""
+        outcome: Outcome | Waiting | Bundle
+        binding = _binding(errand, visit)
+        is_asked_within = self._hub.held.is_on or not self._knows_rounds(target)
+        if is_asked_within and can_be_asked(visit.capabilities):
+            outcome = await self._parkable(errand, visit, target, binding)
+        else:
+            caller = self._plain_caller(target.server, visit)
+            outcome = await self._hub.held.carry(visit.view, errand, caller, target)
+        return self._answered(outcome, errand, visit, binding)
 
-    async def _carry_parkable(self, errand: Errand, visit: Visit, target: Target) -> bytes:
-        """Run the call where it can wait for the agent's next request, should the server ask."""
-        caller = self._caller(ParkedCaller, target.server, visit)
-        binding, view = _binding(errand, visit), visit.view
+    async def _parkable(
+        self, errand: Errand, visit: Visit, target: Target, binding: Binding
+    ) -> Outcome | Waiting | Bundle:
+        """Run the call where it can wait for the agent's next request."""
+        caller, view = self._caller(ParkedCaller, target.server, visit), visit.view
         size_bytes = sum(map(len, errand.params.values()))
-        outcome = await self._parking.start(
+        return await self._parking.start(
             Booking(view.principal, binding, size_bytes),
             caller,
             visit.exchange,
             lambda: self._hub.held.carry(view, errand, caller, target),
         )
-        return self._answered(outcome, errand, visit, binding)
+
+    def _plain_caller(self, server: str, visit: Visit) -> ModernCaller:
+        kind = ModernCaller if visit.takes_rounds else RoundlessCaller
+        return self._caller(kind, server, visit)
 
     def _caller(self, kind: type[CallerT], server: str, visit: Visit) -> CallerT:
         facts = AgentFacts(
@@ -117,7 +136,7 @@ class ModernCalls:
 
     async def _resumed(self, ticket: str, visit: Visit) -> Outcome | Waiting:
         """Wait on for a person. Raises RpcError where the call is no more."""
-        caller = self._caller(ModernCaller, HUB, visit)
+        caller = self._plain_caller(HUB, visit)
         try:
             return await self._hub.held.resume(visit.view.principal, ticket, caller)
         except NotFoundError as error:
@@ -131,14 +150,15 @@ class ModernCalls:
     async def _carry_back(
         self, payload: dict[str, Any], errand: Errand, visit: Visit, target: Target | None
     ) -> bytes:
-        """Take the agent's answers to the modern server that asked."""
+        """Take the agent's answers to the server that asked."""
         if target is None:
-            target = self._hub.calls.target_of(visit.view, errand, Era.MODERN)
+            target = self._hub.calls.target_of(visit.view, errand, visit.era)
         if payload.get("endpoint") != target.endpoint_id:
             raise RpcError(INVALID_PARAMS, "This requestState belongs to another server.")
-        params = {**errand.params, "requestState": text(payload["state"])}
-        again = Errand(errand.deed, errand.key, params, errand.meta, errand.ref)
-        return await self._carry_plain(again, visit, target)
+        params = {name: raw for name, raw in errand.params.items() if name != "requestState"}
+        if payload["state"] is not None:
+            params["requestState"] = text(payload["state"])
+        return await self._carry_out(replace(errand, params=params), visit, target)
 
     def _answered(
         self, outcome: Outcome | Waiting | Bundle, errand: Errand, visit: Visit, binding: Binding
@@ -171,17 +191,15 @@ class ModernCalls:
     def _relayed(
         self, needed: InputRequired, target: Target, errand: Errand, visit: Visit
     ) -> bytes:
-        """Hand on a modern server's questions; its state travels sealed in the hub's own."""
-        caller = self._caller(ModernCaller, target.server, visit)
+        """Hand on a server's questions; its state travels sealed in the hub's own.
+
+        Answers to links that a legacy server wants opened are told by that from stray ones.
+        """
+        caller = self._plain_caller(target.server, visit)
         others = [one for one in needed.requests.values() if not caller.can_answer(one)]
         require_answerable(visit.capabilities, *others)
-        if not visit.takes_rounds:
-            raise UnanswerableError(
-                f"The server {target.server!r} wants to be asked again later, which this agent"
-                " cannot; call again."
-            )
         state = None
-        if needed.state is not None:
+        if needed.state is not None or is_links(needed):
             payload = {"endpoint": target.endpoint_id, "state": needed.state}
             state = self._sealer.seal(payload, _binding(errand, visit))
         accent = Accent(target.server, visit.view.namespaced, visit.version)

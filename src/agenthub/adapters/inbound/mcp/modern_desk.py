@@ -134,8 +134,8 @@ class ModernDesk:
         kind = LISTS.get(message.method)
         if kind is not None:
             require_listable(visit.view.principal, kind)
-            offer = self._hub.catalog.offer(visit.view, Era.MODERN)
-            own = () if visit.takes_rounds else self._collecting.tools(visit.view, Era.MODERN, kind)
+            offer = self._hub.catalog.offer(visit.view, visit.era)
+            own = () if visit.takes_rounds else self._collecting.tools(visit.view, visit.era, kind)
             cursor = message.values.get("cursor")
             return self._lists.page(offer, kind, visit.version, cursor, own)
         handler = self._handlers.get(message.method)
@@ -150,7 +150,7 @@ class ModernDesk:
             return None
         if not visit.view.principal.allows(SCOPE_OF[Deed.CALL_TOOL]):
             return None
-        return self._hub.catalog.offer(visit.view, Era.MODERN).find(ItemKind.TOOLS, name)
+        return self._hub.catalog.offer(visit.view, visit.era).find(ItemKind.TOOLS, name)
 
     async def _discover(self, visit: Visit) -> bytes:
         return discover_result(introduce(self._hub.catalog, visit.view))

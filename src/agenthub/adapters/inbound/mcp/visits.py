@@ -34,7 +34,12 @@ class Visit:
 
     @property
     def asker(self) -> Asker:
-        return Asker(self.view, Era.MODERN, self.version)
+        return Asker(self.view, self.era, self.version)
+
+    @property
+    def era(self) -> Era:
+        """The era of the server's side that fits this agent."""
+        return Era.MODERN if self.takes_rounds else Era.LEGACY
 
     @property
     def takes_rounds(self) -> bool:

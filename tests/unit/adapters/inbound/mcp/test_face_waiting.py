@@ -18,6 +18,7 @@ from agenthub.domain.ports.outbound.mcp_client import (
     Answer,
     Caller,
     InputRequired,
+    Question,
     UpstreamRequest,
 )
 from agenthub.domain.services.calls import Outcome
@@ -208,6 +209,33 @@ async def test_what_only_a_round_could_answer_is_an_error_to_adk(
 
     assert "input_required" not in json.dumps(answer)
     assert "error" in answer or answer["result"]["isError"] is True
+
+
+async def test_links_of_a_legacy_server_come_back_with_what_the_agent_said(world: World) -> None:
+    url = Question("time", "elicitation/create", b'{"mode":"url","url":"https://x.test"}')
+    links = InputRequired({"hub-link-1": url}, None)
+
+    async def link(request: UpstreamRequest, caller: Caller) -> Answer:
+        is_opened = len(world.client.requests) == 3
+        return Answer(OK, Era.LEGACY) if is_opened else Answer(b"{}", Era.LEGACY, links)
+
+    await world.add("time", Era.LEGACY)
+    world.client.handle = link
+    able = {"elicitation": {"url": {}}}
+
+    first = (await call(world, capabilities=able).json())["result"]
+    answers = {"hub-link-1": {"action": "accept"}}
+    stray = (await call(world, capabilities=able, inputResponses=answers).json())["result"]
+    done = await call(
+        world, capabilities=able, inputResponses=answers, requestState=first["requestState"]
+    ).json()
+
+    assert first["resultType"] == stray["resultType"] == "input_required"
+    assert first["inputRequests"]["hub-link-1"]["params"]["url"] == "https://x.test"
+    assert words(done) == "ok"
+    brought = [errand.params.keys() for errand, _ in world.held.carried]
+    assert ["inputResponses" in params for params in brought] == [False, False, True]
+    assert "requestState" not in brought[2]
 
 
 @pytest.mark.parametrize("era", list(Era))
