@@ -36,7 +36,11 @@ DataDir = Annotated[
 
 def run(local: Local, args: list[str] | None = None) -> int:
     """Run one command line and give its exit code: 0 done, 1 failed, 2 wrong use."""
-    app = _build(local)
+    return execute(_build(local), args)
+
+
+def execute(app: typer.Typer, args: list[str] | None) -> int:
+    """Run a command line of these commands."""
     try:
         code: Any = app(args, standalone_mode=False)
     except (Failure, WrongUse) as error:
