@@ -109,7 +109,14 @@ class HitlRequest:
         """It cannot go on. Raises ConflictError for one that has ended."""
         if not self.is_open:
             raise self._decided()
-        return replace(self, status=RequestStatus.FAILED, reason=reason, ended_at=now, lease=None)
+        return replace(
+            self,
+            status=RequestStatus.FAILED,
+            reason=reason,
+            result=None,
+            ended_at=now,
+            lease=None,
+        )
 
     def begun(self, lease: str) -> Self:
         """Begin to carry the decision out, once. Raises ConflictError."""

@@ -103,3 +103,8 @@ class SamplingRequest(HitlRequest):
         if self.is_in_review and now >= self.expires_at:
             return replace(self, status=RequestStatus.EXPIRED, ended_at=now, result=None)
         return super(SamplingRequest, self).expired(now)
+
+    def failed(self, reason: str, now: datetime) -> "SamplingRequest":
+        """As any; its amount still counts where the model may have been asked."""
+        ended = super(SamplingRequest, self).failed(reason, now)
+        return ended if self.lease else replace(ended, reserved_nano_usd=0)
