@@ -41,8 +41,8 @@ def message_result(
     left out. So is a call whose arguments are no JSON object: a text says so in its place.
     """
     uses: list[dict[str, Any]] = []
-    for call in calls if names else ():
-        use = _use(call, names)
+    for number, call in enumerate(calls if names else (), start=1):
+        use = _use(call, names, number)
         if use is None:
             text += f"\n[A call of {call['function'].get('name')!r} cannot be read.]"
         else:
@@ -102,7 +102,7 @@ def edited_params(params: Mapping[str, Any], decision: Any) -> dict[str, Any]:
     return made
 
 
-def _use(call: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+def _use(call: Mapping[str, Any], names: Mapping[str, str], number: int) -> dict[str, Any] | None:
     function = call["function"]
     try:
         arguments = loads(function.get("arguments") or "{}")
@@ -113,7 +113,7 @@ def _use(call: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | 
     name = str(function.get("name") or "")
     return {
         "type": "tool_use",
-        "id": str(call.get("id") or name),
+        "id": str(call.get("id") or f"call_{number}"),
         "name": names.get(name, name),
         "input": arguments,
     }

@@ -72,6 +72,10 @@ class SamplingDesk:
     ) -> None:
         await self._runs.__aexit__(kind, error, trace)
 
+    async def recover(self) -> None:
+        """Go on with what was approved and not begun; end what a dead process has begun."""
+        await self._runs.recover()
+
     @property
     def is_able(self) -> bool:
         """Say whether the hub has a model to ask."""

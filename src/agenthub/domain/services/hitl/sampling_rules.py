@@ -18,7 +18,7 @@ from agenthub.domain.ids import RuleId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 
-MAX_RULES = 500
+MAX_RULES = 200
 MAX_PATTERN_LENGTH = 200
 MAX_TOKENS = 1_000_000
 
