@@ -127,9 +127,9 @@ class HitlQueue:
             await tx.requests.add(requests)
             for request in requests:
                 tx.emit(asked(request, self._clock.now()))
+                # Before the commit: whoever is cancelled in it may have stored them.
+                heapq.heappush(self._ends, request.expires_at)
             await tx.commit()
-        for request in requests:
-            heapq.heappush(self._ends, request.expires_at)
 
     async def wait(self, ids: Sequence[RequestId]) -> list[HitlRequest]:
         """Wait until all of these are settled, and give them in this order.
@@ -262,10 +262,7 @@ class HitlQueue:
             now = self._clock.now()
             moved: list[HitlRequest] = []
             for request in await tx.requests.due(now, limit=DUE_AT_ONCE):
-                try:
-                    expired = request.expired(now)
-                except ConflictError:
-                    continue  # it was decided, and is being carried out
+                expired = request.expired(now)
                 await _save(tx, expired, request)
                 tx.emit(resolved(expired, now))
                 moved.append(expired)

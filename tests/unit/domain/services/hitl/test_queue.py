@@ -25,7 +25,7 @@ from agenthub.domain.exceptions import (
     UnavailableError,
 )
 from agenthub.domain.ids import GroupId, HeldCallId, RequestId, WorkspaceId
-from agenthub.domain.ports.outbound.storage.unit_of_work import Reading
+from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction
 from agenthub.domain.services.hitl.queue import MAX_PENDING, HitlQueue
 from tests.fakes.clock import FakeClock, FakeIdFactory
 from tests.fakes.event_bus import FakeEventBus
@@ -37,12 +37,21 @@ LONG_S = 1_000.0
 
 
 class CountingUnitOfWork(FakeUnitOfWork):
-    """Counts looks at the store; while `is_down` none succeeds."""
+    """Counts looks at the store, and attempts to write; while `is_down` none succeeds."""
 
     def __init__(self, *, clock: FakeClock) -> None:
         super().__init__(clock=clock)
         self.reads = 0
+        self.writes = 0
         self.is_down = False
+
+    @asynccontextmanager
+    async def begin(self, principal: Principal) -> AsyncGenerator[Transaction]:
+        self.writes += 1
+        if self.is_down:
+            raise UnavailableError("down", code="storage_unavailable")
+        async with super().begin(principal) as tx:
+            yield tx
 
     @asynccontextmanager
     async def read(self, principal: Principal) -> AsyncGenerator[Reading]:
@@ -301,6 +310,21 @@ async def test_many_waiters_get_their_own_answers_without_a_read_for_each(world:
     assert reads == len(names) + 1  # one look as each begins, and one at the start
 
 
+async def test_of_two_who_wait_for_one_question_either_may_leave(world: World) -> None:
+    queue = world.queue()
+    await ask(queue)
+    async with asyncio.TaskGroup() as tasks:
+        leaving, staying = (tasks.create_task(queue.wait([RequestId("R1")])) for _ in range(2))
+        await eventually(lambda: world.uow.reads == 2)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        await answer(queue)
+        (found,) = await soon(staying)
+
+    assert leaving.cancelled()
+    assert found.status is RequestStatus.COMPLETED
+
+
 async def test_another_hubs_answer_is_heard_of_by_its_hint(world: World) -> None:
     other = world.queue()
     async with world.queue() as queue, asyncio.TaskGroup() as tasks:
@@ -473,6 +497,17 @@ async def test_a_question_that_nobody_answers_expires_and_wakes_who_waits(world:
 
     assert found.status is RequestStatus.EXPIRED
     assert world.told()[-1].facts["status"] == "expired"
+
+
+async def test_a_question_expires_also_after_the_store_was_down(world: World) -> None:
+    async with world.queue(poll_s=0.01) as queue:
+        await ask(queue)
+        world.uow.is_down = True
+        world.clock.advance(TTL.total_seconds())
+        attempts = world.uow.writes + 2
+        await eventually(lambda: world.uow.writes > attempts)
+        world.uow.is_down = False
+        await eventually(lambda: _is_expired(queue))
 
 
 async def test_a_question_from_before_the_start_expires_too(world: World) -> None:
