@@ -107,6 +107,33 @@ async def test_tool_calls_come_whole_with_the_end(llm: LiteLlm, provider: LlmPro
     assert provider.requests[-1]["body"]["tools"] == [TOOL]
 
 
+async def test_a_choice_of_tools_goes_with_tools_only(llm: LiteLlm, provider: LlmProvider) -> None:
+    await all_of(llm, request(Mode.TOOLS, tools=[TOOL], tool_choice="required"))
+    assert provider.requests[-1]["body"]["tool_choice"] == "required"
+    await all_of(llm, request(tool_choice="required"))
+    assert "tool_choice" not in provider.requests[-1]["body"]
+
+
+async def test_pictures_and_sounds_go_as_the_data_they_came_as(
+    llm: LiteLlm, provider: LlmProvider
+) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "See."}, picture, sound]}]
+    wanted = request(messages=messages, stop=("END",))
+    with_pictures = await llm.count(wanted)
+    assert with_pictures > await llm.count(request(messages=[{"role": "user", "content": "See."}]))
+    await all_of(llm, wanted)
+    body = provider.requests[-1]["body"]
+    assert (body["messages"], body["stop"]) == (messages, ["END"])
+
+
+async def test_nothing_is_counted_for_a_model_of_another_provider(llm: LiteLlm) -> None:
+    with pytest.raises(InvalidError) as caught:
+        await llm.count(ModelRequest(model="anthropic/claude-sonnet-5", messages=HELLO))
+    assert caught.value.code == "model_unknown"
+
+
 @pytest.mark.parametrize("mode", [Mode.NO_USAGE, Mode.NEGATIVE, Mode.HUGE])
 async def test_usage_that_is_not_told_or_cannot_be_true_is_none(llm: LiteLlm, mode: Mode) -> None:
     last = (await all_of(llm, request(mode)))[-1]

@@ -21,11 +21,11 @@ from agenthub.domain.exceptions import (
     TimedOutError,
     UpstreamError,
 )
-from agenthub.domain.ids import DEFAULT_WORKSPACE
+from agenthub.domain.ids import DEFAULT_WORKSPACE, EndpointId, GroupId
 from agenthub.domain.ports.outbound.llm import ModelChunk, ModelRequest
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.prices import PriceBook
-from agenthub.domain.services.models import LONGEST_CALL_S, ModelService
+from agenthub.domain.services.models import LONGEST_CALL_S, Estimate, ModelService
 from tests.fakes.clock import FakeClock, FakeIdFactory
 from tests.fakes.llm import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, FakeLlm, FakePriceList
 from tests.fakes.storage import FakeUnitOfWork
@@ -133,6 +133,66 @@ async def test_the_most_it_can_cost_is_set_aside_before_anything_is_sent() -> No
         assert house.llm.requests[0].call_id == house.entry.id
         house.llm.gate.set()
         await soon(asking)
+
+
+async def test_the_hub_asks_on_somebodys_account_without_a_scope_of_theirs() -> None:
+    house = House()
+    bare = Principal(DEFAULT_WORKSPACE, "K1", frozenset(), GroupId("G1"))
+    asked = replace(ASKED, call_id="made-before")
+    async with house.living() as service:
+        chunks = service.answer(bare, asked, Purpose.SAMPLING, server=(EndpointId("E1"), "mail"))
+        async with aclosing(chunks):
+            last = [chunk async for chunk in chunks][-1]
+        with pytest.raises(DeniedError):
+            await ask(service, principal=bare)
+    entry = house.entry
+    assert (entry.id, last.entry_id, entry.purpose) == (
+        "made-before",
+        "made-before",
+        Purpose.SAMPLING,
+    )
+    party = entry.party
+    assert (party.subject, party.group, party.endpoint_id, party.server) == (
+        "K1",
+        "G1",
+        "E1",
+        "mail",
+    )
+
+
+async def test_an_estimate_is_what_would_be_set_aside_and_sets_nothing_aside() -> None:
+    house = House()
+    async with house.living() as service:
+        estimate = await service.estimate(OWNER, ASKED)
+        assert estimate == await service.check(OWNER, ASKED, Purpose.CHAT)
+        assert house.entries == []
+        await ask(service)
+    assert estimate == Estimate(
+        model="priced",
+        prompt_tokens=PROMPT,
+        max_tokens=50,
+        most_nano_usd=house.entry.reserved_nano_usd,
+    )
+
+
+async def test_a_check_says_what_a_budget_would_say_and_leaves_no_trace() -> None:
+    house = House(budgets=(budget("B", 10, hard_stop=True),))
+    async with house.living() as service:
+        assert (await service.estimate(OWNER, ASKED)).most_nano_usd is not None
+        with pytest.raises(QuotaError) as caught:
+            await service.check(OWNER, ASKED, Purpose.CHAT)
+        assert caught.value.code == "budget_exceeded"
+    assert house.entries == []
+
+
+async def test_a_sound_is_set_aside_by_its_size() -> None:
+    house = House()
+    sound = {"type": "input_audio", "input_audio": {"data": 40_000 * "A", "format": "mp3"}}
+    spoken = replace(ASKED, messages=[{"role": "user", "content": [sound]}])
+    async with house.living() as service:
+        estimate = await service.estimate(OWNER, spoken)
+    assert estimate.most_nano_usd is not None
+    assert estimate.most_nano_usd >= 1_000 * INPUT_NANO + 50 * OUTPUT_NANO
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

@@ -34,8 +34,8 @@ LONGEST_RETRY_S = 30.0
 RECOVER_EVERY_S = 60.0
 RECOVERED_AT_ONCE = 1_000
 LEFT_BEHIND = (
-    "The hub was stopped while the model was asked. It may have answered, and been paid for; it "
-    "was not asked again. The agent may call again."
+    "What became of the model's answer is not known: the hub stopped, or lost its database, while "
+    "the model was asked. It may have been paid for, and is not asked again by itself."
 )
 
 _logger = logging.getLogger(__name__)

@@ -130,7 +130,9 @@ class House:
             is_over = row.result is not None or row.status not in _UNDER_WAY
             return row if is_over else None
 
-        return await eventually(look)
+        found = await eventually(look)
+        assert found is not None
+        return found
 
     @property
     def entries(self) -> list[Entry]:
