@@ -7,6 +7,7 @@ import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import Json
 from agenthub.adapters.inbound.cli.inbox.questions import NOT_FOUND, is_refusal
+from agenthub.adapters.inbound.cli.inbox.words import short
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, complain, say, say_json, table
 from agenthub.adapters.inbound.cli.remote import Remote, segment
 from agenthub.adapters.inbound.cli.session import remote_of
@@ -14,6 +15,8 @@ from agenthub.adapters.inbound.cli.session import remote_of
 POLICIES = "/api/policies"
 SAMPLING = "/api/sampling/rules"
 ACTIONS = ("ask", "allow", "deny")
+LONGEST_NAME = 64
+"""Of a name that is made up; given ones may be longer."""
 
 Pattern = Annotated[str, typer.Option(help="A name, or a pattern with * and ?.")]
 Condition = Annotated[
@@ -145,7 +148,7 @@ def _hint(word: str) -> tuple[str, bool]:
 
 
 def _name(action: str, server: str, tool: str) -> str:
-    return f"{action} {server or '*'}/{tool or '*'}"
+    return short(f"{action} {server or '*'}/{tool or '*'}", LONGEST_NAME)
 
 
 def _is_revoked(hub: Remote, path: str, rule_id: str) -> bool:

@@ -3,13 +3,12 @@
 from typing import Any, cast
 
 from agenthub.adapters.inbound.cli.inbox.desk import (
-    INVALID,
     Desk,
     Outcome,
     pick,
-    say_faults,
+    say_refusal,
 )
-from agenthub.adapters.inbound.cli.inbox.questions import Question, is_refusal
+from agenthub.adapters.inbound.cli.inbox.questions import Question
 from agenthub.adapters.inbound.cli.inbox.terminal import choose, is_sure
 from agenthub.adapters.inbound.cli.inbox.words import quote_json
 from agenthub.adapters.inbound.cli.output import Failure, say
@@ -63,9 +62,7 @@ def _is_taken(
     try:
         allow(desk, question, remember, arguments)
     except Failure as failure:
-        if not is_refusal(failure, INVALID):
-            raise
-        say_faults(failure)
+        say_refusal(failure)
         return False
     say("The call goes on.")
     return True

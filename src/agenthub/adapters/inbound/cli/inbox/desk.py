@@ -13,7 +13,8 @@ from agenthub.adapters.inbound.cli.inbox.words import short
 from agenthub.adapters.inbound.cli.output import Failure, say
 from agenthub.adapters.inbound.cli.remote import Remote
 
-CONFLICT, GONE, INVALID = 409, 410, 422
+LATE = frozenset({"request_decided", "request_expired"})
+HOPELESS = (401, 404)
 
 
 class Outcome(Enum):
@@ -50,11 +51,13 @@ class Desk:
 
 def is_late(failure: Failure) -> bool:
     """Say whether somebody else was faster, or nobody is waiting any more."""
-    return is_refusal(failure, CONFLICT, GONE)
+    return (failure.problem or {}).get("code") in LATE
 
 
-def say_faults(failure: Failure) -> None:
-    """Print what the hub found wrong with an answer."""
+def say_refusal(failure: Failure) -> None:
+    """Print why the hub takes no such answer; raises where no other one can do better."""
+    if failure.problem is None or is_late(failure) or is_refusal(failure, *HOPELESS):
+        raise failure
     say("The hub does not take that:")
     for line in str(failure).splitlines():
         say(f"  {short(line, 300)}")

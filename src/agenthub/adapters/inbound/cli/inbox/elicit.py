@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from agenthub.adapters.inbound.cli.inbox.desk import INVALID, Desk, Outcome, say_faults
+from agenthub.adapters.inbound.cli.inbox.desk import Desk, Outcome, say_refusal
 from agenthub.adapters.inbound.cli.inbox.forms import fill_in, shown
-from agenthub.adapters.inbound.cli.inbox.questions import Question, is_refusal
+from agenthub.adapters.inbound.cli.inbox.questions import Question
 from agenthub.adapters.inbound.cli.inbox.terminal import choose, is_sure
 from agenthub.adapters.inbound.cli.inbox.words import short
 from agenthub.adapters.inbound.cli.output import Failure, say
@@ -29,9 +29,22 @@ def is_url(question: Question) -> bool:
     return question["question"]["mode"] == "url"
 
 
+def _is_readable(question: Question) -> bool:
+    """Say whether it can be accepted; the warnings tell why not."""
+    asked = question["question"]
+    if is_url(question):
+        return asked["url"] is not None
+    try:
+        form_of(question)
+    except Failure:
+        return False
+    return True
+
+
 def elicit(desk: Desk, question: Question) -> Outcome:
     """Put a question to the person. Raises Failure where the hub refuses."""
     accept = {"v": "visit: agree to it"} if is_url(question) else {"a": "answer"}
+    accept = accept if _is_readable(question) else {}
     key = choose(desk.terminal, accept | _REFUSALS | _LEAVE)
     if key == "s":
         return Outcome.LEFT
@@ -65,9 +78,7 @@ def _fill_in(desk: Desk, question: Question) -> Outcome:
         try:
             respond(desk, question, "accept", content)
         except Failure as failure:
-            if not is_refusal(failure, INVALID):
-                raise
-            say_faults(failure)
+            say_refusal(failure)
             content = fill_in(desk.terminal, form, content, _faulty(form, failure))
         else:
             say("The answer is sent.")

@@ -3,12 +3,11 @@
 from typing import Any
 
 from agenthub.adapters.inbound.cli.inbox.desk import (
-    INVALID,
     Desk,
     Outcome,
-    say_faults,
+    say_refusal,
 )
-from agenthub.adapters.inbound.cli.inbox.questions import Question, is_refusal, path_of
+from agenthub.adapters.inbound.cli.inbox.questions import Question, path_of
 from agenthub.adapters.inbound.cli.inbox.terminal import choose
 from agenthub.adapters.inbound.cli.inbox.words import quote_json, say_result, short
 from agenthub.adapters.inbound.cli.output import Failure, say
@@ -51,9 +50,7 @@ def sample(desk: Desk, question: Question) -> Outcome:
         try:
             approve(desk, question, decision | {"review": key == "r"})
         except Failure as failure:
-            if not is_refusal(failure, INVALID):
-                raise
-            say_faults(failure)
+            say_refusal(failure)
             continue
         return _ended(desk, answered(desk, question))
 
@@ -115,9 +112,7 @@ def _review(desk: Desk, question: Question) -> Outcome:
         try:
             deliver(desk, question, result)
         except Failure as failure:
-            if not is_refusal(failure, INVALID):
-                raise
-            say_faults(failure)
+            say_refusal(failure)
         else:
             say("The answer is delivered.")
             return Outcome.ANSWERED
@@ -157,9 +152,7 @@ def _say_estimate(desk: Desk, question: Question, decision: dict[str, Any]) -> N
     try:
         found = desk.send(question, "estimate", decision)
     except Failure as failure:
-        if not is_refusal(failure, INVALID):
-            raise
-        say_faults(failure)
+        say_refusal(failure)
         return
     most = found["most_usd"]
     cost = "of unknown price" if most is None else f"at most {most} USD"

@@ -118,7 +118,7 @@ def _say_approval(asked: dict[str, Any]) -> None:
 
 def _say_elicitation(asked: dict[str, Any]) -> None:
     quote(asked["message"])
-    if asked["mode"] == "url":
+    if asked["url"] is not None:
         say(f"  It wants you to visit {short(str(asked['host']), 255)}. The whole address:")
         quote(str(asked["url"]))
     for field in asked["fields"]:

@@ -220,7 +220,7 @@ class Shell:
         self.person.edits.append(lambda text: json.dumps(change(json.loads(text))))
 
     def asks_form(self, request_id: str = "E1", **more: Any) -> None:
-        question = {"message": "A table?", "mode": "form", "requested_schema": FORM}
+        question = {"message": "A table?", "mode": "form", "url": None, "requested_schema": FORM}
         fields = [{"name": "name", "label": "name", "required": True}]
         self.rest.ask("elicitation", request_id, question | {"fields": fields}, **more)
 

@@ -122,6 +122,30 @@ def test_arguments_that_the_hub_refuses_can_be_changed_again(shell: Shell) -> No
     assert len(shell.rest.sent) == 2
 
 
+def test_a_call_of_no_conversation_can_be_let_pass_once(shell: Shell, capsys: Out) -> None:
+    shell.asks_approval()
+    shell.rest.refusals = [refused(409, "no_conversation")]
+    assert shell.run("inbox", "answer", "A1", types=("c", "y")) == 0
+    assert [body["remember"] for _, body in shell.rest.sent] == ["conversation", "once"]
+    assert "no_conversation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [{"requested_schema": {}}, {"mode": "url"}])
+def test_what_cannot_be_shown_can_only_be_refused(shell: Shell, broken: dict[str, Any]) -> None:
+    shell.asks_form()
+    shell.rest.questions["E1"]["question"] |= broken
+    assert shell.run("inbox", "answer", "E1", types=("a", "v", "d")) == 0
+    assert shell.rest.sent == [("E1 respond", {"action": "decline"})]
+
+
+def test_a_refusal_that_no_other_answer_mends_is_told(shell: Shell, capsys: Out) -> None:
+    for request_id in ("A1", "A2"):
+        shell.asks_approval(request_id)
+    shell.rest.refusals = [refused(404, "request_not_found")]
+    assert shell.run("inbox", types=("y", "y")) == 0
+    assert "request_not_found" in capsys.readouterr().err
+
+
 def test_a_model_is_asked_and_its_answer_waited_for(shell: Shell, capsys: Out) -> None:
     shell.asks_model()
     assert shell.run("inbox", "answer", "S1", types=("a",)) == 0
@@ -187,11 +211,11 @@ def test_all_that_waits_is_gone_through_the_oldest_first(shell: Shell, capsys: O
     shell.rest.clock.advance(1)
     shell.asks_form()
     shell.rest.refusals = [refused(403, "own_request")]
-    assert shell.run("inbox", types=("s", "y", "d")) == 0
+    assert shell.run("inbox", types=("s", "y", "s", "d")) == 0
     assert [sent for sent, _ in shell.rest.sent] == ["A1 approve", "E1 respond"]
     said = capsys.readouterr()
     assert "2 of 3" in said.out
-    assert "own_request" in said.err
+    assert "own_request" in said.out
     shell.rest.questions.clear()
     assert shell.run("inbox") == 0
     assert "Nothing waits" in capsys.readouterr().out
