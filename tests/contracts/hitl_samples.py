@@ -1,5 +1,6 @@
 """Valid questions to people, held calls and standing answers."""
 
+from dataclasses import MISSING, Field, fields
 from datetime import timedelta
 from typing import Any
 
@@ -115,3 +116,12 @@ def sampling_rule(name: str, /, **changes: Any) -> SamplingRule:
         "created_by": "owner",
     }
     return SamplingRule(**{**given, **changes})
+
+
+def left_at_default(thing: Any) -> list[str]:
+    """Name the fields in which a sample that should show them all has the default."""
+    return [each.name for each in fields(thing) if getattr(thing, each.name) == _default(each)]
+
+
+def _default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()

@@ -12,7 +12,14 @@ from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import ConflictError, InvalidError
 from agenthub.domain.ids import EndpointId, GroupId, HeldCallId, RequestId
-from tests.contracts.hitl_samples import FOREIGN, FOREIGN_WORDS, LATER, approval, held_call
+from tests.contracts.hitl_samples import (
+    FOREIGN,
+    FOREIGN_WORDS,
+    LATER,
+    approval,
+    held_call,
+    left_at_default,
+)
 from tests.contracts.samples import ELSEWHERE, STRANGER, Store
 from tests.fakes.clock import NEW_YEAR
 from tests.support.waiting import soon
@@ -69,6 +76,11 @@ async def test_calls_come_back_as_they_were_oldest_first(store: Store) -> None:
     assert await kept(store, "full") == FULL
     assert await kept(store, "never") is None
     assert await kept(store, "no\x00body") is None
+
+
+def test_a_field_that_is_new_is_kept_as_well() -> None:
+    """A field at its default would come back even if it had no column."""
+    assert left_at_default(FULL) == []
 
 
 async def test_numbers_come_back_to_the_letter(store: Store) -> None:

@@ -33,6 +33,7 @@ from tests.contracts.hitl_samples import (
     approval,
     elicitation,
     in_review,
+    left_at_default,
     origin,
     sampling,
 )
@@ -79,22 +80,27 @@ def names(requests: list[HitlRequest]) -> list[str]:
     return [each.id.removeprefix("Q-") for each in requests]
 
 
+FULL: list[HitlRequest] = [
+    elicitation("full", **EVERYTHING),
+    approval("full", **EVERYTHING, policy=RuleId("P-1")),
+    sampling(
+        "full",
+        **EVERYTHING,
+        rule=RULE,
+        entry=EntryId("L-1"),
+        reserved_nano_usd=2**62,
+        cost_nano_usd=2**62,
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
+        *FULL,
         sampling("bare"),
         elicitation("bare", origin=origin(group=None)),
         approval("bare"),
-        elicitation("full", **EVERYTHING),
-        approval("full", **EVERYTHING, policy=RuleId("P-1")),
-        sampling(
-            "full",
-            **EVERYTHING,
-            rule=RULE,
-            entry=EntryId("L-1"),
-            reserved_nano_usd=2**62,
-            cost_nano_usd=2**62,
-        ),
         sampling("free", cost_nano_usd=0, decision={}, result={}),
     ],
     ids=lambda one: f"{one.KIND}-{one.id}",
@@ -105,6 +111,13 @@ async def test_questions_come_back_as_they_were(store: Store, request_: HitlRequ
         found = await stored.requests.get(request_.id)
     assert found == request_
     assert type(found) is type(request_)
+
+
+@pytest.mark.parametrize("full", FULL, ids=lambda one: one.KIND.value)
+def test_a_field_that_is_new_is_kept_as_well(full: HitlRequest) -> None:
+    """A field at its default would come back even if it had no column."""
+    assert left_at_default(full) == []
+    assert left_at_default(full.origin) == []
 
 
 async def test_numbers_and_the_order_of_members_come_back_to_the_letter(store: Store) -> None:

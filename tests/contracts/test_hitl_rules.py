@@ -14,7 +14,14 @@ from agenthub.domain.entities.hitl.rules import (
 )
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import InvalidError
-from tests.contracts.hitl_samples import FOREIGN, FOREIGN_WORDS, LATER, policy, sampling_rule
+from tests.contracts.hitl_samples import (
+    FOREIGN,
+    FOREIGN_WORDS,
+    LATER,
+    left_at_default,
+    policy,
+    sampling_rule,
+)
 from tests.contracts.samples import ELSEWHERE, STRANGER, Store
 from tests.fakes.clock import NEW_YEAR
 
@@ -72,6 +79,12 @@ async def test_rules_come_back_as_they_were_oldest_first(store: Store) -> None:
     assert await sampling(store) == [SPARING, young_rule]
     found = (await policies(store))[0].arguments
     assert [repr(one.value) for one in found] == [repr(one.value) for one in FULL.arguments]
+
+
+@pytest.mark.parametrize("full", [FULL, SPARING], ids=["policy", "sampling"])
+def test_a_field_that_is_new_is_kept_as_well(full: ApprovalPolicy | SamplingRule) -> None:
+    """A field at its default would come back even if it had no column."""
+    assert left_at_default(full) == []
 
 
 async def test_a_rule_replaces_the_one_of_its_id(store: Store) -> None:
