@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Generator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -47,6 +47,14 @@ class _Heard:
 
     text: str
     last: ModelChunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why there is no answer, for the person; it is free where nothing can be billed."""
+
+    reason: str
+    is_free: bool = False
 
 
 class ModelRuns:
@@ -165,34 +173,54 @@ class ModelRuns:
 
     async def _ask(self, request: SamplingRequest, form: ChatForm, wanted: ModelRequest) -> None:
         """Ask the model and keep what it says, also that it failed."""
+        outcome = await self._outcome(request, wanted)
+        if isinstance(outcome, _Failed):
+            await self._fail(request, outcome.reason, is_free=outcome.is_free)
+        else:
+            await self._store(request, _result(form, outcome, wanted.model), outcome.last)
+
+    async def _outcome(self, request: SamplingRequest, wanted: ModelRequest) -> _Heard | _Failed:
         parts: list[str] = []
         task = asyncio.current_task()
         assert task is not None
-        self._asking.add(task)
         try:
-            if self._closing.is_set():
-                raise asyncio.CancelledError
-            heard = await self._hear(request, wanted, parts)
+            with self._hanging_up(request.id, task):
+                return await self._hear(request, wanted, parts)
         except asyncio.CancelledError:
-            # The hub is stopping, and nobody else could tell the person before its next start.
-            self._asking.discard(task)
+            # Of the desk's own: nobody else could tell the person before the hub's next start.
             task.uncancel()
-            await self._fail(request, LEFT_BEHIND)
-            return
+            return _Failed(LEFT_BEHIND)
         except HubError as error:
             is_free = not parts and not may_be_billed(error)
             end = "Nothing was spent." if is_free else "It may have been paid for."
-            await self._fail(request, f"{error.message} {end}", is_free=is_free)
-            return
+            return _Failed(f"{error.message} {end}", is_free=is_free)
         except Exception:
             _logger.exception("the model could not be asked")
-            await self._fail(
-                request, "The hub has a fault; see its log. It may have been paid for."
-            )
-            return
+            return _Failed("The hub has a fault; see its log. It may have been paid for.")
+
+    @contextmanager
+    def _hanging_up(self, request_id: RequestId, task: asyncio.Task[None]) -> Generator[None]:
+        """Cancel this task when the hub stops, and when nobody waits for the answer any more."""
+        if self._closing.is_set():
+            raise asyncio.CancelledError
+        watch = self._tasks.create_task(self._hang_up_when_over(request_id, task), name="sampling")
+        self._asking.add(task)
+        try:
+            yield
         finally:
             self._asking.discard(task)
-        await self._store(request, _result(form, heard, wanted.model), heard.last)
+            watch.cancel()
+
+    async def _hang_up_when_over(self, request_id: RequestId, task: asyncio.Task[None]) -> None:
+        try:
+            await self._queue.wait([request_id])
+        except NotFoundError:
+            pass
+        except Exception:
+            _logger.exception("whether an answer is still waited for is not known")
+            return
+        if task in self._asking:
+            task.cancel()
 
     async def _hear(
         self, request: SamplingRequest, wanted: ModelRequest, parts: list[str]
@@ -245,10 +273,8 @@ class ModelRuns:
                 return failed
             return replace(failed, reserved_nano_usd=0, cost_nano_usd=0)
 
-        try:
+        with suppress(ConflictError, NotFoundError):
             await self._queue.change(request.id, move)
-        except (ConflictError, NotFoundError):
-            return
 
     async def _is_closing_within(self, pause_s: float) -> bool:
         try:

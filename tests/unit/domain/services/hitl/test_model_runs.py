@@ -225,7 +225,7 @@ async def test_who_waits_for_it_is_woken_by_the_answer() -> None:
     assert done.result == RESULT
 
 
-async def test_what_has_ended_meanwhile_stays_as_it_is() -> None:
+async def test_a_model_is_hung_up_on_when_nobody_waits_for_it_any_more() -> None:
     house = House()
     house.llm.gate.clear()
 
@@ -237,6 +237,6 @@ async def test_what_has_ended_meanwhile_stays_as_it_is() -> None:
         await desk.approve(PERSON, "R1", {})
         await eventually(lambda: house.llm.requests)
         await house.queue.change(RequestId("R1"), withdrawn)
-        house.llm.gate.set()
-        await eventually(lambda: house.entry.status is EntryStatus.OK)
+        await eventually(lambda: house.entry.status is EntryStatus.ABORTED)
+    assert house.llm.closed == 1
     assert house.row().reason == "withdrawn by the agent"
