@@ -1,15 +1,12 @@
 """Questions to people: one winner, nobody waits in vain, nothing waits too long."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
 
-from agenthub.domain.entities.hitl.elicitation_request import Action, ElicitationRequest
+from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
 from agenthub.domain.entities.hitl.held_call import HeldStatus
 from agenthub.domain.entities.hitl.request import RequestKind, RequestStatus
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
@@ -22,94 +19,18 @@ from agenthub.domain.exceptions import (
     HubError,
     NotFoundError,
     QuotaError,
-    UnavailableError,
 )
 from agenthub.domain.ids import GroupId, HeldCallId, RequestId, WorkspaceId
-from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction
-from agenthub.domain.services.hitl.queue import MAX_PENDING, HitlQueue
-from tests.fakes.clock import FakeClock, FakeIdFactory
+from agenthub.domain.services.hitl.queue import MAX_PENDING
 from tests.fakes.event_bus import FakeEventBus
-from tests.fakes.storage import FakeUnitOfWork
 from tests.support.waiting import PATIENCE_S, eventually, soon
 from tests.unit.domain.services.hitl.asked import PERSON, TTL, approval, held_call, question
-
-LONG_S = 1_000.0
-
-
-class CountingUnitOfWork(FakeUnitOfWork):
-    """Counts looks at the store, and attempts to write; while `is_down` none succeeds."""
-
-    def __init__(self, *, clock: FakeClock) -> None:
-        super().__init__(clock=clock)
-        self.reads = 0
-        self.writes = 0
-        self.is_down = False
-
-    @asynccontextmanager
-    async def begin(self, principal: Principal) -> AsyncGenerator[Transaction]:
-        self.writes += 1
-        if self.is_down:
-            raise UnavailableError("down", code="storage_unavailable")
-        async with super().begin(principal) as tx:
-            yield tx
-
-    @asynccontextmanager
-    async def read(self, principal: Principal) -> AsyncGenerator[Reading]:
-        self.reads += 1
-        if self.is_down:
-            raise UnavailableError("down", code="storage_unavailable")
-        async with super().read(principal) as stored:
-            yield stored
-
-
-class World:
-    """A store, and as many hubs on it as a test makes."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.ids = FakeIdFactory()
-        self.uow = CountingUnitOfWork(clock=self.clock)
-
-    def queue(self, **changes: Any) -> HitlQueue:
-        facts: dict[str, Any] = {
-            "bus": self.uow.bus,
-            "clock": self.clock,
-            "ids": self.ids,
-            "keep_days": 90,
-            "shared": False,
-            "ttl_s": TTL.total_seconds(),
-            "uow": self.uow,
-            "poll_s": LONG_S,
-        }
-        return HitlQueue(**{**facts, **changes})
-
-    def told(self) -> list[StoredEvent]:
-        return self.uow.rows[OWNER.workspace].events
+from tests.unit.domain.services.hitl.queues import World, accept, answer, ask, let_pass, status
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def accept(request: ElicitationRequest, now: datetime) -> ElicitationRequest:
-    return request.answered("anna", Action.ACCEPT, {"ok": True}, now)
-
-
-def let_pass(request: ToolApproval, now: datetime) -> ToolApproval:
-    return request.approved("anna", {}, now)
-
-
-async def answer(queue: HitlQueue, name: str = "R1") -> ElicitationRequest:
-    return await queue.decide(PERSON, ElicitationRequest, name, accept)
-
-
-async def ask(queue: HitlQueue, names: Collection[str] = ("R1",)) -> None:
-    await queue.ask(held_call("H1", *names), [question(name) for name in names], None)
-
-
-async def status(queue: HitlQueue, name: str = "R1") -> RequestStatus:
-    return (await queue.get(OWNER, ElicitationRequest, name)).status
 
 
 async def test_asking_keeps_the_call_and_its_questions_and_tells_of_them(world: World) -> None:
@@ -460,6 +381,17 @@ async def test_the_hubs_own_moves_are_told_where_they_are_news(world: World) -> 
     assert world.told()[-1].facts["status"] == "failed"
 
 
+async def test_an_answer_to_look_over_is_news(world: World) -> None:
+    queue = world.queue()
+    await queue.ask(held_call(), [approval()], None)
+    await queue.decide(PERSON, ToolApproval, "R1", let_pass)
+    before = len(world.told())
+
+    await queue.change(RequestId("R1"), lambda request, _: replace(request, result={"a": 1}))
+
+    assert len(world.told()) == before + 1
+
+
 async def test_a_move_of_an_unknown_question_says_so(world: World) -> None:
     with pytest.raises(NotFoundError):
         await world.queue().change(RequestId("R9"), lambda request, _: request)
@@ -485,63 +417,6 @@ async def test_forgotten_calls_are_gone(world: World) -> None:
     await queue.forget([HeldCallId("H1"), HeldCallId("H9")])
 
     assert await queue.all_held() == []
-
-
-async def test_a_question_that_nobody_answers_expires_and_wakes_who_waits(world: World) -> None:
-    async with world.queue(poll_s=0.01) as queue, asyncio.TaskGroup() as tasks:
-        await ask(queue)
-        waiting = tasks.create_task(queue.wait([RequestId("R1")]))
-        await eventually(lambda: world.uow.reads > 2)
-        world.clock.advance(TTL.total_seconds())
-        (found,) = await soon(waiting)
-
-    assert found.status is RequestStatus.EXPIRED
-    assert world.told()[-1].facts["status"] == "expired"
-
-
-async def test_a_question_expires_also_after_the_store_was_down(world: World) -> None:
-    async with world.queue(poll_s=0.01) as queue:
-        await ask(queue)
-        world.uow.is_down = True
-        world.clock.advance(TTL.total_seconds())
-        attempts = world.uow.writes + 2
-        await eventually(lambda: world.uow.writes > attempts)
-        world.uow.is_down = False
-        await eventually(lambda: _is_expired(queue))
-
-
-async def test_a_question_from_before_the_start_expires_too(world: World) -> None:
-    await ask(world.queue())
-    async with world.queue(poll_s=0.01) as queue:
-        world.clock.advance(TTL.total_seconds())
-        await eventually(lambda: _is_expired(queue))
-
-
-async def _is_expired(queue: HitlQueue) -> bool:
-    return await status(queue) is RequestStatus.EXPIRED
-
-
-async def test_a_sweep_ends_what_is_late_and_nothing_else(world: World) -> None:
-    queue = world.queue()
-    later = question("R2", expires_at=world.clock.now() + 2 * TTL)
-    carried_out = approval("R3")
-    await queue.ask(held_call("H1", "R1", "R2", "R3"), [question(), later, carried_out], None)
-    await queue.decide(PERSON, ToolApproval, "R3", let_pass)
-    world.clock.advance(TTL.total_seconds())
-
-    assert await queue.sweep() == 1
-    assert {one.id for one in await queue.open_requests()} == {"R2", "R3"}
-
-
-async def test_what_ended_long_ago_is_forgotten(world: World) -> None:
-    queue = world.queue(keep_days=1)
-    await ask(queue, ["R1", "R2"])
-    await answer(queue, "R1")
-    world.clock.advance(25 * 3_600)
-
-    assert await queue.prune() == 1
-    with pytest.raises(NotFoundError):
-        await status(queue, "R1")
 
 
 async def test_where_the_store_is_this_hubs_alone_no_other_lease_lives(world: World) -> None:
