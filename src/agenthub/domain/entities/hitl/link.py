@@ -9,8 +9,8 @@ from agenthub.domain.exceptions import InvalidError
 
 MAX_URL_LENGTH = 8_000
 _PORTS = {"http": 80, "https": 443}
-_HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
-_MAX_HOST = 253
+_HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_MAX_HOST, _MAX_LABEL = 253, 63
 _HEX = frozenset("0123456789abcdef")
 _URL_SIGNS = "%/:?#[]@!$&'()*+,;=-._~^{|}"
 _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
@@ -113,17 +113,17 @@ def _ascii_host(host: str) -> str:
 def _ascii_label(label: str) -> str:
     if not label:
         raise _refused("its host has an empty part")
-    if label.isascii():
-        if not set(label) <= _HOST or len(label) > 63:
-            raise _refused("its host has characters that no host has")
-        return label
-    if label.startswith("xn--") or not all(map(_is_letter, label)):
+    is_plain = label.isascii()
+    if not all(map(_is_of_host, label)) or (not is_plain and label.startswith("xn--")):
         raise _refused("its host has characters that no host has")
-    return "xn--" + label.encode("punycode").decode("ascii")
+    name = label if is_plain else "xn--" + label.encode("punycode").decode("ascii")
+    if len(name) > _MAX_LABEL:
+        raise _refused("its host is too long")
+    return name
 
 
-def _is_letter(sign: str) -> bool:
-    return sign.isascii() or unicodedata.category(sign)[0] in "LMN"
+def _is_of_host(sign: str) -> bool:
+    return sign in _HOST if sign.isascii() else unicodedata.category(sign)[0] in "LMN"
 
 
 def _way_warnings(parts: SplitResult, at: str, port: int | None) -> list[str]:

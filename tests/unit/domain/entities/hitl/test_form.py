@@ -130,6 +130,38 @@ def test_no_answer_at_all_is_at_fault_as_a_whole() -> None:
     assert [fault.loc for fault in form().check(None)] == [("content",)]
 
 
+@pytest.mark.parametrize(
+    ("rules", "good", "bad"),
+    [
+        ({"type": "string"}, "", 1),
+        ({"type": "string", "minLength": 2}, "😀😀", "😀"),
+        ({"type": "string", "maxLength": 2}, "ää", "äää"),
+        ({"type": "string", "format": "date"}, "2026-02-28", "2026-02-29"),
+        ({"type": "string", "enum": ["a"]}, "a", "A"),
+        ({"type": "string", "oneOf": TITLED}, "b", "Bean"),
+        ({"type": "integer"}, 1.0, 1.5),
+        ({"type": "integer"}, 10**400, True),
+        ({"type": "number"}, 0.5, "0.5"),
+        ({"type": "number", "minimum": 1}, 1.0, 0.999),
+        ({"type": "number", "maximum": 2**53}, 2**53, 2**53 + 1),
+        ({"type": "boolean"}, False, 0),
+        ({"type": "array", "items": {"enum": ["a"]}}, ["a", "a"], "a"),
+        ({"type": "array", "items": {"enum": ["a"]}, "minItems": 1}, ["a"], []),
+        ({"type": "array", "items": {"enum": ["a"]}, "maxItems": 1}, [], ["a", "a"]),
+        ({"type": "array", "items": {"anyOf": TITLED}}, ["a", "b"], ["a", None]),
+    ],
+)
+def test_each_rule_lets_in_what_it_should(rules: dict[str, Any], good: Any, bad: Any) -> None:
+    asked = form(it=rules)
+
+    assert asked.check({"it": good}) == ()
+    assert len(asked.check({"it": bad})) == 1
+
+
+def test_what_is_not_required_may_be_left_out() -> None:
+    assert form(it={"type": "string", "default": "a"}).check({}) == ()
+
+
 def test_a_long_list_of_wrong_choices_is_told_in_short() -> None:
     asked = form(tags={"type": "array", "items": {"type": "string", "enum": ["a"]}})
 

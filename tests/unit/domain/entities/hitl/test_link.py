@@ -75,6 +75,8 @@ def test_a_plain_link_is_shown_as_it_is() -> None:
         "https://example．com/",
         "https://ex℀mple.com/",
         "https://xn--a\u00e4/",
+        "https://\u00e4<b>/",
+        f"https://{'a' * 59}\u00e4.com/",
         "https://xn--example-.com/",
         "https://xn--\u00df/",
         "https://xn--99999999/",

@@ -257,6 +257,7 @@ def test_a_form_is_read_with_what_the_hub_warns_of() -> None:
     assert [field.name for field in one.form().fields] == ["pin"]
     assert len(one.notes().warnings) == 2
     assert (one.notes().host, one.notes().url) == ("", "")
+    assert elicitation().notes().warnings == ()
 
 
 def test_a_link_is_read_with_its_host() -> None:
