@@ -16,7 +16,7 @@ from dependency_injector import providers
 from agenthub.adapters.inbound.gate import Gate
 from agenthub.adapters.inbound.http.protocol import MAX_SOCKET_MESSAGE_BYTES, HeaderBoundProtocol
 from agenthub.config.container import AgentHubContainer
-from agenthub.config.settings import LlmSettings, Settings
+from agenthub.config.settings import HitlSettings, LlmSettings, Settings
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.cost import Tokens
 from agenthub.domain.entities.monitoring import Health
@@ -38,7 +38,7 @@ ECHO = b'{"content":[{"type":"text","text":"ok"}],"isError":false}'
 class RestWorld:
     """Enter it; `app` is the hub as uvicorn would serve it. `health` is what probes would find."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hitl: HitlSettings | None = None) -> None:
         self.client = FakeMcpClient()
         self.llm = FakeLlm([ModelChunk(text="Hello."), LAST_WORD])
         self.health: dict[EndpointId, Health] = {}
@@ -46,6 +46,7 @@ class RestWorld:
             data_dir=folder,
             allowed_hosts=("hub.example",),
             allowed_origins=("https://app.example", "chrome-extension://friendfriend"),
+            hitl=hitl or HitlSettings(),
             llm=LlmSettings(model="openai/gpt-5.5"),
         )
         played = providers.Object(self.client)
@@ -72,6 +73,8 @@ class RestWorld:
         for resident in self.parts.residents:
             if resident is not self.client and resident is not self.llm:
                 await self._stack.enter_async_context(resident)
+        await self.hub.approvals.load()
+        await self.hub.held.load()
         return self
 
     async def __aexit__(
@@ -80,6 +83,7 @@ class RestWorld:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.hub.held.stop()
         self.rest.close()
         await self._stack.aclose()
 
@@ -161,11 +165,11 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncGenerator[Served]:
+async def served(folder: Path, hitl: HitlSettings | None = None) -> AsyncGenerator[Served]:
     """Serve a world on a free port of this machine."""
 
     port = free_port()
-    async with RestWorld(folder) as world, asyncio.TaskGroup() as group:
+    async with RestWorld(folder, hitl) as world, asyncio.TaskGroup() as group:
         server = QuietServer(world.app, port)
         config = server.config
         config.load()

@@ -1,5 +1,7 @@
 """Questions to people as REST shows them, each kind with what a person needs to decide."""
 
+import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -26,6 +28,7 @@ Shown = TypeVar("Shown", bound=BaseModel)
 
 CALL_TOOL = "tools/call"
 SCHEMA = "requestedSchema"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 WORDS = frozenset({"title", "description"})
 """Members of a schema that are for people only."""
 
@@ -185,7 +188,7 @@ async def page_of(
 
 def show_sampling(request: SamplingRequest) -> SamplingOut:
     """Show a question of sampling. Its messages stay as they are: they are what is sent on."""
-    shown = request.shown
+    shown = _sendable(request.shown)
     question = SamplingQuestion(
         messages=_list(shown, "messages"),
         system_prompt=_text(shown, "systemPrompt"),
@@ -213,10 +216,11 @@ def show_sampling(request: SamplingRequest) -> SamplingOut:
 def show_elicitation(request: ElicitationRequest) -> ElicitationOut:
     """Show a question for input, its form in words or where its link leads."""
     asked = _text(request.shown, "message")
+    schema = _sendable(_object(request.shown, SCHEMA))
     question = ElicitationQuestion(
         message=visible(asked or ""),
         mode="url" if request.is_url else "form",
-        requested_schema=None if request.is_url else _worded(_object(request.shown, SCHEMA)),
+        requested_schema=None if request.is_url else _worded(schema),
         fields=[],
         url=None,
         host=None,
@@ -239,7 +243,7 @@ def show_elicitation(request: ElicitationRequest) -> ElicitationOut:
 
 def show_approval(request: ToolApproval) -> ApprovalOut:
     """Show a tool call that is held back."""
-    shown = request.shown
+    shown = _sendable(request.shown)
     arguments = _object(shown, "arguments")
     question = ApprovalQuestion(
         tool=visible(_text(shown, "tool") or ""),
@@ -271,8 +275,8 @@ def _common(request: HitlRequest) -> dict[str, Any]:
         "agent": visible(origin.agent),
         "subject": origin.subject,
         "group": origin.group,
-        "decision": request.decision,
-        "result": request.result,
+        "decision": _sendable(request.decision),
+        "result": _sendable(request.result),
         "reason": visible(request.reason),
         "created_at": request.created_at,
         "expires_at": request.expires_at,
@@ -289,7 +293,7 @@ def _field(field: FormField) -> FieldOut:
         label=visible(field.label),
         description=visible(field.description),
         required=field.required,
-        default=field.default,
+        default=_sendable(field.default),
         choices=[ChoiceOut(value=one.value, label=visible(one.title)) for one in field.choices],
         format=field.format,
         min_length=field.min_length,
@@ -299,6 +303,18 @@ def _field(field: FormField) -> FieldOut:
         min_items=field.min_items,
         max_items=field.max_items,
     )
+
+
+def _sendable(value: Any) -> Any:
+    """Take out of JSON of others what no UTF-8 and no strict JSON can hold."""
+    if isinstance(value, dict):
+        given = cast("dict[str, Any]", value)  # JSON
+        return {_sendable(name): _sendable(inner) for name, inner in given.items()}
+    if isinstance(value, list):
+        return [_sendable(one) for one in cast("list[Any]", value)]  # JSON
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _worded(schema: Any) -> Any:
