@@ -12,6 +12,7 @@ from typing import Any, Self
 from agenthub.domain.entities.cost import Purpose
 from agenthub.domain.entities.hitl.chat_form import ChatForm, chat_form
 from agenthub.domain.entities.hitl.chat_result import edited_params, message_result
+from agenthub.domain.entities.hitl.held_call import HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestKind, RequestStatus
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.identity import OWNER, Principal
@@ -33,6 +34,9 @@ FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
 RECOVER_EVERY_S = 60.0
 RECOVERED_AT_ONCE = 1_000
+PATIENCE = timedelta(minutes=1)
+"""After which what was approved and not begun is run, though its call may be a dead process's."""
+UNWANTED = "The call that asked this is no more."
 LEFT_BEHIND = (
     "What became of the model's answer is not known: the hub stopped, or lost its database, while "
     "the model was asked. It may have been paid for, and is not asked again by itself."
@@ -117,10 +121,24 @@ class ModelRuns:
         for request in found:
             if request.result is not None or request.id in self._running:
                 continue
-            if request.lease is None and isinstance(request, SamplingRequest):
-                self.start(request)
+            if request.lease is None:
+                await self._take_up(_sampling(request))
             elif request.lease == self._queue.lease or self._is_dead(request):
                 await self._fail(request, LEFT_BEHIND)
+
+    async def _take_up(self, request: SamplingRequest) -> None:
+        """Run what nobody has begun, unless nobody could use the answer.
+
+        A call whose server waits on a connection cannot outlive its process, which says so soon.
+        """
+        call = await self._queue.held(request.held)
+        if call is None or call.status is HeldStatus.DONE:
+            await self._fail(request, f"{UNWANTED} Nothing was spent.", is_free=True)
+        elif call.going_on is not None or self._waited(request) >= PATIENCE:
+            self.start(request)
+
+    def _waited(self, request: SamplingRequest) -> timedelta:
+        return self._clock.now() - (request.decided_at or request.created_at)
 
     def _is_dead(self, request: HitlRequest) -> bool:
         begun_at = request.decided_at or request.created_at

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agenthub.domain.entities.cost import EntryStatus
+from agenthub.domain.entities.hitl.held_call import HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.exceptions import (
@@ -17,7 +18,7 @@ from agenthub.domain.exceptions import (
 )
 from agenthub.domain.ids import RequestId
 from agenthub.domain.ports.outbound.llm import ModelChunk
-from agenthub.domain.services.hitl.model_runs import LEFT_BEHIND
+from agenthub.domain.services.hitl.model_runs import LEFT_BEHIND, PATIENCE
 from agenthub.domain.services.models import LONGEST_CALL_S
 from tests.fakes.clock import NEW_YEAR
 from tests.fakes.llm import FakeLlm
@@ -47,8 +48,11 @@ def approved(**changes: Any) -> SamplingRequest:
     return SamplingRequest(**{**facts, **changes})
 
 
-def left(house: House, request: SamplingRequest) -> None:
-    house.uow.rows[request.workspace].hitl.requests[request.id] = request
+def left(house: House, request: SamplingRequest, **call: Any) -> None:
+    """Leave a question behind, of a call that can go on in another process."""
+    rows = house.uow.rows[request.workspace].hitl
+    rows.requests[request.id] = request
+    rows.held_calls[request.held] = held_call(**{"going_on": {"state": "s"}, **call})
 
 
 async def test_what_was_approved_and_not_begun_is_run_at_the_next_start() -> None:
@@ -58,6 +62,30 @@ async def test_what_was_approved_and_not_begun_is_run_at_the_next_start() -> Non
         done = await house.ended()
     assert (done.status, done.result) == (RequestStatus.COMPLETED, RESULT)
     assert len(house.llm.requests) == 1
+
+
+@pytest.mark.parametrize("gone", [{"status": HeldStatus.DONE}, {"name": "H2"}])
+async def test_nothing_is_spent_on_a_call_that_is_no_more(gone: dict[str, Any]) -> None:
+    house = House()
+    left(house, approved())
+    rows = house.uow.rows[approved().workspace].hitl
+    rows.held_calls = {call.id: call for call in [held_call(**gone)]}
+    async with house.living():
+        done = await house.ended()
+    assert (done.status, done.cost_nano_usd) == (RequestStatus.FAILED, 0)
+    assert "Nothing was spent." in done.reason
+    assert house.llm.requests == []
+
+
+async def test_a_call_that_may_have_died_with_its_process_is_waited_for() -> None:
+    house = House()
+    left(house, approved(), going_on=None)
+    async with house.living() as desk:
+        await desk.recover()
+        assert house.row().status is RequestStatus.APPROVED
+        house.clock.advance(PATIENCE.total_seconds())
+        await desk.recover()
+        assert (await house.ended()).result == RESULT
 
 
 async def test_what_a_dead_process_had_begun_is_not_begun_again() -> None:
@@ -123,6 +151,7 @@ async def test_what_is_approved_while_the_hub_stops_waits_for_its_next_start() -
         await stopped.approve(PERSON, "R1", {})
         assert house.row().status is RequestStatus.APPROVED
         assert house.llm.requests == []
+        house.clock.advance(PATIENCE.total_seconds())
         await other.recover()
         assert (await house.ended()).status is RequestStatus.COMPLETED
 
@@ -207,6 +236,7 @@ async def test_a_question_that_could_not_be_begun_is_begun_later() -> None:
         await house.asked(desk)
         house.refusals = 1
         await desk.approve(PERSON, "R1", {})
+        house.clock.advance(PATIENCE.total_seconds())
 
         async def is_over() -> bool:
             await desk.recover()
