@@ -1,38 +1,105 @@
 """Calls that wait for a person: they run on while their agents come and go."""
 
-from dataclasses import dataclass
-from datetime import datetime
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from agenthub.domain.entities.catalog.exposure import Target
-from agenthub.domain.entities.identity import Principal
-from agenthub.domain.exceptions import NotFoundError
-from agenthub.domain.ids import HeldCallId, RequestId
+from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
+from agenthub.domain.entities.hitl.request import HitlRequest
+from agenthub.domain.entities.identity import OWNER, Principal
+from agenthub.domain.exceptions import (
+    CancelledByCallerError,
+    ConflictError,
+    HubError,
+    QuotaError,
+    RpcError,
+)
+from agenthub.domain.ids import HeldCallId
+from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Caller
-from agenthub.domain.services.calls import CallService, Errand, Outcome
-from agenthub.domain.services.catalog.views import View
+from agenthub.domain.services.calls import CallService, Deed, Errand, Outcome, without_round
+from agenthub.domain.services.catalog.views import CatalogService, View
+from agenthub.domain.services.hitl.callers import AbsentCaller
+from agenthub.domain.services.hitl.leftovers import Leftovers
+from agenthub.domain.services.hitl.people import People
+from agenthub.domain.services.hitl.queue import HitlQueue
+from agenthub.domain.services.hitl.threads import CallThread, Keeper
+from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.kept.outcomes import Outcomes, no_ticket
+from agenthub.domain.services.kept.register import Held, Register, Waiting
+from agenthub.domain.services.kept.revival import Revival
+from agenthub.domain.services.kept.rows import (
+    binding_of,
+    errand_of,
+    kept_outcome,
+    owner_of,
+    row_of,
+)
 
+MAX_HELD = 500
+"""Calls of one caller that may wait for people at a time."""
+TIDY_EVERY_S = 30.0
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A call that goes on alone: its agent comes back with the ticket."""
+WITHDRAWN = "The agent withdrew its call."
 
-    ticket: HeldCallId
-    server: str
-    kinds: tuple[str, ...]
-    """Of the questions that are open now: `sampling`, `elicitation`, `approval`."""
-    requests: tuple[RequestId, ...]
-    expires_at: datetime
+_logger = logging.getLogger(__name__)
+
+Pause = Callable[[float], Awaitable[None]]
+Carry = Callable[[], Coroutine[Any, Any, Outcome]]
 
 
 class HeldCalls:
-    """A resident: the calls' tasks are its own."""
+    """A resident: the calls' tasks are its own. Of a call that nobody asks about there is no row.
 
-    def __init__(self, *, calls: CallService) -> None:
+    Leave it before what the calls need; `stop` first, so that those that wait do so in the
+    database, until `load` takes them up again.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: CallService,
+        catalog: CatalogService,
+        clock: Clock,
+        hold_s: float,
+        identity: IdentityService,
+        people: People,
+        queue: HitlQueue,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
         self._calls = calls
+        self._clock = clock
+        self._hold_s = hold_s
+        self._leftovers = Leftovers(clock=clock, queue=queue)
+        self._outcomes = Outcomes(clock=clock, pause=pause, queue=queue)
+        self._people = people
+        self._queue = queue
+        self._pause = pause
+        self._revival = Revival(
+            calls=calls,
+            catalog=catalog,
+            clock=clock,
+            identity=identity,
+            pause=pause,
+            patience_s=people.patience_s,
+        )
+        self._register = Register()
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Say whether a call may have to wait for a person here."""
+        return self._people.is_enabled
 
     async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._start(self._keep_tidy())
         return self
 
     async def __aexit__(
@@ -41,18 +108,15 @@ class HeldCalls:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
-
-    @property
-    def is_on(self) -> bool:
-        """Say whether a call may have to wait for a person here."""
-        return False
-
-    async def load(self) -> None:
-        """Take up what the last process left. Call when the servers begin to connect."""
+        self.stop()
+        for task in tuple(self._running):
+            task.cancel()
+        # The error of the block belongs to whoever raised it, not into a group of errors.
+        await self._tasks.__aexit__(None, None, None)
 
     def stop(self) -> None:
         """The hub is stopping: from now on a cancelled call is not withdrawn."""
+        self._people.is_stopping = True
 
     async def carry(
         self,
@@ -63,8 +127,23 @@ class HeldCalls:
         *,
         hold_s: float | None = None,
     ) -> Outcome | Waiting:
-        """As `CallService.carry`; where a person is asked for longer than the hold: Waiting."""
-        return await self._calls.carry(view, errand, caller, target)
+        """As `CallService.carry`; where people are asked for longer than the hold: Waiting.
+
+        A request equal to one that waits, or whose outcome nobody has fetched, goes on with that.
+        Cancelling withdraws the call. Raises QuotaError (`too_many_held_calls`) as well.
+        """
+        if target is None:
+            target = self._calls.target_of(view, errand, caller.era)
+        tool = target.key if errand.deed is Deed.CALL_TOOL else None
+        may_be_asked = self._people.may_be_asked(target.endpoint_id, tool)
+        if errand.deed is Deed.COMPLETE or not may_be_asked:
+            return await self._calls.carry(view, errand, caller, target)
+        call = self._equal(view, errand) or self._begin(view, errand, caller, target)
+        try:
+            return await self._attend(call, caller, hold_s)
+        except asyncio.CancelledError:
+            self._give_up(call)
+            raise
 
     async def resume(
         self,
@@ -77,6 +156,244 @@ class HeldCalls:
     ) -> Outcome | Waiting:
         """Wait on for a held call, at most the hold; gives the same outcome each time.
 
-        Raises NotFoundError (`ticket_not_found`), or what the call ended with.
+        `binding` is that of the request (see `binding_of`), where it must be the same. Cancelling
+        withdraws nothing: who has the ticket may come again. Raises NotFoundError
+        (`ticket_not_found`), or what the call ended with.
         """
-        raise NotFoundError(f"There is no ticket {ticket!r}.", code="ticket_not_found")
+        call = self._register.at(ticket)
+        if call is None:
+            longest_s = self._hold_s if hold_s is None else hold_s
+            return await self._outcomes.wait(principal, HeldCallId(ticket), binding, longest_s)
+        if call.owner != owner_of(principal) or binding not in (None, call.binding):
+            raise no_ticket(ticket)
+        return await self._attend(call, caller, hold_s)
+
+    async def load(self) -> None:
+        """Take up what the last process left. Call when the servers begin to connect."""
+        for row, requests in await self._leftovers.sort():
+            if row.id not in self._register:
+                self._take_up(row, requests)
+
+    async def tidy(self) -> None:
+        """Forget the outcomes whose time is over."""
+        late = dict(self._register.done_before(self._clock.now()))
+        if late:
+            await self._queue.forget(list(late))
+        for call in late.values():
+            self._register.remove(call)
+
+    def _begin(self, view: View, errand: Errand, caller: Caller, target: Target) -> Held:
+        principal = view.principal
+        call = Held(owner_of(principal), target.server)
+        keeper = self._keeper(principal, lambda: self._draft(call, view, errand, caller))
+        thread = CallThread(self._people, keeper, caller, target)
+        self._launch(call, thread, lambda: self._calls.carry(view, errand, caller, target, thread))
+        return call
+
+    def _keeper(self, principal: Principal, draft: Callable[[], HeldCall]) -> Keeper:
+        async def check() -> None:
+            await self._revival.principal(principal.workspace, principal.subject)
+
+        return Keeper(draft, self._later, check)
+
+    def _draft(self, call: Held, view: View, errand: Errand, caller: Caller) -> HeldCall:
+        """Make a call's row, at its first question."""
+        if call.id is None and self._register.count_of(call.owner) >= MAX_HELD:
+            raise QuotaError(
+                f"{MAX_HELD} of your calls wait for people already; try again later.",
+                code="too_many_held_calls",
+                retry_after_s=30.0,
+            )
+        call_id = call.id or self._people.new_call_id()
+        row = row_of(call_id, view, errand, caller, self._clock.now(), self._queue.ttl)
+        self._register.put(call, call_id, row.binding)
+        return row
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something written down; the hub does not stop before."""
+        try:
+            self._tasks.create_task(_quietly(work))
+        except RuntimeError:  # it has stopped
+            work.close()
+
+    def _launch(self, call: Held, thread: CallThread, carry: Carry) -> None:
+        def over(_: asyncio.Task[None]) -> None:
+            call.done.set()
+            thread.asked.set()
+
+        call.thread = thread
+        call.task = self._start(self._run(call, carry))
+        call.task.add_done_callback(over)
+
+    async def _run(self, call: Held, carry: Carry) -> None:
+        try:
+            call.outcome = await carry()
+        except asyncio.CancelledError:
+            call.outcome = CancelledByCallerError("The call was cancelled.")
+            self._withdraw(call)
+            raise
+        except Exception as error:  # noqa: BLE001 - kept, and raised again where the agent waits
+            call.outcome = error
+        if call.id is not None:
+            if call.task is not None:
+                self._running.discard(call.task)  # a hub that stops waits for this
+            await self._store(call)
+
+    async def _store(self, call: Held) -> None:
+        outcome, thread = call.outcome, call.thread
+        is_fault = isinstance(outcome, Exception)
+        if outcome is None or thread is None or (is_fault and self._people.is_stopping):
+            return
+        if thread.row is None or _is_taken(outcome):
+            # Nothing was asked after all, or another hub goes on with it.
+            self._register.remove(call)
+            return
+        if is_fault and not isinstance(outcome, HubError | RpcError):
+            _logger.error("a call that waited for a person failed", exc_info=outcome)
+        try:
+            await thread.ended(kept_outcome(outcome))
+        except Exception:
+            _logger.exception("the outcome of a call could not be stored")
+        else:
+            call.outcome = outcome if call.attended else None
+        call.expires_at = self._clock.now() + self._queue.ttl
+
+    async def _attend(self, call: Held, caller: Caller, hold_s: float | None) -> Outcome | Waiting:
+        """Wait for the outcome, at most the hold from when a person is asked on."""
+        thread = call.thread
+        call.attended += 1
+        if thread is not None:
+            thread.listener = caller
+        try:
+            if thread is not None:
+                await thread.asked.wait()
+            async with asyncio.timeout(self._hold_s if hold_s is None else hold_s):
+                await call.done.wait()
+        except TimeoutError:
+            if thread is not None and not call.done.is_set() and call.id is not None:
+                return self._ticket(call, call.id, thread)
+        finally:
+            call.attended -= 1
+            if thread is not None:
+                thread.listener = thread.caller
+        return await self._result(call)
+
+    def _ticket(self, call: Held, call_id: HeldCallId, thread: CallThread) -> Waiting:
+        """Let the agent go. Its call goes on alone, and may be found by an equal request."""
+        thread.leave()
+        if not call.has_ticket:
+            call.has_ticket = True
+            self._register.let_go(call)
+        open_ones = thread.open
+        return Waiting(
+            ticket=call_id,
+            server=call.server,
+            kinds=tuple(dict.fromkeys(one.KIND.value for one in open_ones)),
+            requests=tuple(one.id for one in open_ones),
+            expires_at=thread.row.expires_at if thread.row else self._clock.now(),
+        )
+
+    async def _result(self, call: Held) -> Outcome:
+        outcome = call.outcome
+        if outcome is None and call.id is not None:
+            outcome = await self._outcomes.of(call.id)
+        self._deliver(call)
+        if isinstance(outcome, Outcome):
+            return outcome
+        raise outcome or CancelledByCallerError("The call was cancelled.")
+
+    def _deliver(self, call: Held) -> None:
+        """Note that the agent has the outcome. Without a ticket nobody comes for it again."""
+        if call.id is None or call.is_delivered:
+            return
+        if call.has_ticket:
+            self._register.delivered(call)
+            self._later(self._outcomes.mark(call.id))
+        else:
+            self._register.remove(call)
+            self._later(self._queue.forget([call.id]))
+
+    def _give_up(self, call: Held) -> None:
+        """The agent wants it no more. Where the hub stops, that is no word of the agent's."""
+        is_wanted = call.attended or call.done.is_set() or self._people.is_stopping
+        if is_wanted or call.task is None or call.thread is None:
+            return
+        call.thread.why_dropped = WITHDRAWN
+        call.task.cancel()
+
+    def _withdraw(self, call: Held) -> None:
+        row = None if call.thread is None else call.thread.row
+        if not self._people.is_stopping and row is not None:
+            self._register.remove(call)
+            self._later(self._queue.withdraw(row, WITHDRAWN))
+
+    def _equal(self, view: View, errand: Errand) -> Held | None:
+        """Find an equal call of the same caller's that nobody attends to."""
+        if not self._register.has_idle or without_round(errand) is not errand:
+            return None
+        return self._register.idle(binding_of(view, errand))
+
+    def _take_up(self, row: HeldCall, requests: Sequence[HitlRequest]) -> None:
+        """Go on with a stored call, or keep its outcome."""
+        call = Held((row.workspace, row.subject))
+        call.has_ticket = True
+        self._register.put(call, row.id, row.binding)
+        if row.status is HeldStatus.DONE:
+            call.is_delivered, call.expires_at = row.delivered_at is not None, row.expires_at
+            call.done.set()
+        else:
+            self._go_on(call, row, requests)
+        if not call.is_delivered:
+            self._register.let_go(call)
+
+    def _go_on(self, call: Held, row: HeldCall, requests: Sequence[HitlRequest]) -> None:
+        gone = AbsentCaller(
+            era=Era(row.era), client=row.id, agent=row.agent, conversation=row.conversation
+        )
+        principal = replace(OWNER, workspace=row.workspace, subject=row.subject)
+        keeper = self._keeper(principal, lambda: row)
+        thread = CallThread(self._people, keeper, gone, row=row)
+        thread.know(requests)
+        thread.asked.set()
+        call.server = requests[0].origin.server if requests else ""
+        self._launch(call, thread, lambda: self._continued(row, thread))
+
+    async def _continued(self, row: HeldCall, thread: CallThread) -> Outcome:
+        """Wait for the person, then for the server, and carry the errand on."""
+        await self._queue.wait(row.requests)
+        try:
+            principal = await self._revival.principal(row.workspace, row.subject)
+            view, errand = View(principal, row.view_group, row.view_server), errand_of(row)
+            target = await self._revival.target(view, errand, thread.caller.era)
+        except Exception as error:
+            why = error.message if isinstance(error, HubError) else "The hub failed to go on."
+            await thread.fail(row.requests, why)
+            raise
+        thread.target = target
+        return await self._calls.carry(view, errand, thread.caller, target, thread)
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            await self._pause(TIDY_EVERY_S)
+            try:
+                await self.tidy()
+            except Exception:
+                _logger.exception("outcomes could not be forgotten; trying again later")
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        _logger.exception("what became of a call that waited could not be written down")
+
+
+def _is_taken(outcome: Outcome | Exception) -> bool:
+    """Say whether another hub goes on with the call."""
+    return isinstance(outcome, ConflictError) and outcome.code == "call_taken"

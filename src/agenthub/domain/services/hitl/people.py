@@ -48,7 +48,7 @@ class People:
         self.is_stopping = False
         """The hub stops: what waits now waits on in the database."""
         self._elicitation = elicitation
-        self._enabled = enabled
+        self.is_enabled = enabled
         self._ids = ids
         self._policies = policies
 
@@ -57,7 +57,7 @@ class People:
 
     def may_be_asked(self, endpoint_id: EndpointId, tool: str | None) -> bool:
         """Say whether a call may come to wait for a person."""
-        if not self._enabled:
+        if not self.is_enabled:
             return False
         is_agents = self.answering(endpoint_id, tool) is Answering.AGENT
         return not is_agents or (tool is not None and self.approvals.has_policies)

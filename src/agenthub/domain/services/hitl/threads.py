@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from agenthub.domain.entities.catalog.exposure import Target
@@ -11,18 +10,17 @@ from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest, Origin, RequestStatus
 from agenthub.domain.entities.hitl.rules import ApprovalPolicy, PolicyAction, ToolUse
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
-from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.exceptions import (
     ConflictError,
     DeclinedError,
     HubError,
-    NotFoundError,
     RpcError,
     UpstreamError,
 )
 from agenthub.domain.ids import RequestId
 from agenthub.domain.ports.outbound.mcp_client import Caller, InputRequired, Question, RawObject
 from agenthub.domain.services.hitl.callers import AbsentCaller, retry_with
+from agenthub.domain.services.hitl.leftovers import change, completed
 from agenthub.domain.services.hitl.people import People, answer_of, fault_of
 
 Make = Callable[[HeldCall], HitlRequest]
@@ -36,7 +34,7 @@ class Keeper:
     `check` says whether the caller may still do what it began (HubError).
     """
 
-    draft: Callable[[datetime], HeldCall]
+    draft: Callable[[], HeldCall]
     later: Callable[[Coroutine[Any, Any, None]], None]
     check: Callable[[], Awaitable[None]]
 
@@ -163,9 +161,14 @@ class CallThread:
             return
         begun, self._begun = self._begun, None
         if isinstance(error, HubError) and not error.reached_server:
-            await self._fail([begun], error.message)
+            await self.fail([begun], error.message)
         else:
-            await self._move(begun, _completed)
+            await change(self.people.queue, begun, completed)
+
+    async def fail(self, ids: Sequence[RequestId], reason: str) -> None:
+        """End questions that are open still, for a reason that the person sees."""
+        for one in ids:
+            await change(self.people.queue, one, lambda request, now: request.failed(reason, now))
 
     async def ended(self, outcome: dict[str, Any]) -> None:
         """Store what the call came to. Raises ConflictError."""
@@ -211,7 +214,14 @@ class CallThread:
             raise DeclinedError(text, code="call_denied")
         if approval.status is not RequestStatus.APPROVED:
             raise fault_of(approval)
-        await self._go_on([approval.id])
+        try:
+            await self._go_on([approval.id])
+        except ConflictError:
+            raise  # somebody else goes on with it
+        except Exception as error:
+            why = error.message if isinstance(error, HubError) else "The hub failed to go on."
+            await self.fail([approval.id], why)
+            raise
         self._begun = approval.id
         self.arguments = (approval.decision or {}).get("arguments")
         return self.arguments
@@ -246,7 +256,7 @@ class CallThread:
     ) -> list[HitlRequest]:
         """Store the call and its questions. What is cancelled meanwhile may be stored or not."""
         people, was = self.people, self.row
-        row = was or self._keeper.draft(people.clock.now())
+        row = was or self._keeper.draft()
         requests = [make(row) for make in makes]
         ids = tuple(request.id for request in requests)
         until = max(request.expires_at for request in requests)
@@ -287,19 +297,7 @@ class CallThread:
     def _drop(self, ids: Sequence[RequestId]) -> None:
         """Nobody waits for these any more. When the hub stops, they wait for its return."""
         if not self.people.is_stopping:
-            self._keeper.later(self._fail(ids, self.why_dropped))
-
-    async def _fail(self, ids: Sequence[RequestId], reason: str) -> None:
-        for one in ids:
-            await self._move(one, lambda request, now: request.failed(reason, now))
-
-    async def _move(
-        self, request_id: RequestId, move: Callable[[HitlRequest, datetime], HitlRequest]
-    ) -> None:
-        try:
-            await self.people.queue.change(request_id, move)
-        except (ConflictError, NotFoundError):
-            return  # it has ended already
+            self._keeper.later(self.fail(ids, self.why_dropped))
 
 
 def require_no_denial(policy: ApprovalPolicy) -> None:
@@ -307,10 +305,6 @@ def require_no_denial(policy: ApprovalPolicy) -> None:
     if policy.action is PolicyAction.DENY:
         text = f"The policy {policy.name!r} of the hub does not allow this call."
         raise DeclinedError(text, code="call_denied")
-
-
-def _completed(request: HitlRequest, now: datetime) -> HitlRequest:
-    return request.completed(now) if isinstance(request, ToolApproval) else request
 
 
 def _origin(row: HeldCall, target: Target) -> Origin:

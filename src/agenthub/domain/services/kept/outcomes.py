@@ -1,0 +1,80 @@
+"""Outcomes in the database, collected as often as somebody comes with the ticket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
+from agenthub.domain.entities.identity import Principal
+from agenthub.domain.exceptions import ConflictError, HubError, NotFoundError, RpcError
+from agenthub.domain.ids import HeldCallId
+from agenthub.domain.ports.outbound.clock import Clock
+from agenthub.domain.services.calls import Outcome
+from agenthub.domain.services.hitl.queue import HitlQueue
+from agenthub.domain.services.kept.register import Waiting
+from agenthub.domain.services.kept.rows import outcome_from, owner_of
+
+LOOK_EVERY_S = 0.5
+"""Between two looks at a call of another hub, which gives no sign."""
+
+
+class Outcomes:
+    """Reads them, and notes that they were fetched."""
+
+    def __init__(
+        self, *, clock: Clock, pause: Callable[[float], Awaitable[None]], queue: HitlQueue
+    ) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._queue = queue
+
+    async def of(self, call_id: HeldCallId) -> Outcome | HubError | RpcError:
+        """Raises NotFoundError (`ticket_not_found`)."""
+        row = await self._queue.held(call_id)
+        if row is None or row.outcome is None:
+            raise no_ticket(call_id)
+        return outcome_from(row.outcome)
+
+    async def wait(
+        self, principal: Principal, call_id: HeldCallId, binding: str | None, hold_s: float
+    ) -> Outcome | Waiting:
+        """Wait for a call of another hub on the same database.
+
+        Raises NotFoundError, and what the call ended with.
+        """
+        row = await self._row(principal, call_id, binding)
+        try:
+            async with asyncio.timeout(hold_s):
+                while row.outcome is None:
+                    await self._pause(LOOK_EVERY_S)
+                    row = await self._row(principal, call_id, binding)
+        except TimeoutError:
+            return Waiting(call_id, "", (), row.requests, row.expires_at)
+        await self.mark(call_id)
+        outcome = await self.of(call_id)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def mark(self, call_id: HeldCallId) -> None:
+        """Note that an outcome was fetched."""
+        row = await self._queue.held(call_id)
+        if row is not None and row.delivered_at is None and row.status is HeldStatus.DONE:
+            with suppress(ConflictError):  # it was forgotten meanwhile
+                await self._queue.keep(replace(row, delivered_at=self._clock.now()), row)
+
+    async def _row(
+        self, principal: Principal, call_id: HeldCallId, binding: str | None
+    ) -> HeldCall:
+        row = await self._queue.held(call_id)
+        is_theirs = row is not None and (row.workspace, row.subject) == owner_of(principal)
+        if row is None or not is_theirs or binding not in (None, row.binding):
+            raise no_ticket(call_id)
+        return row
+
+
+def no_ticket(ticket: str) -> NotFoundError:
+    """Make the error for a ticket that is unknown, or another's."""
+    text = f"No call waits under the ticket {ticket!r}; outcomes are kept for a while only."
+    return NotFoundError(text, code="ticket_not_found")

@@ -1,0 +1,101 @@
+"""The calls of this process that wait for people, or whose outcomes are kept."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from agenthub.domain.ids import HeldCallId, RequestId
+from agenthub.domain.services.calls import Outcome
+from agenthub.domain.services.hitl.threads import CallThread
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call that goes on alone: its agent comes back with the ticket."""
+
+    ticket: HeldCallId
+    server: str
+    kinds: tuple[str, ...]
+    """Of the questions that are open now: `sampling`, `elicitation`, `approval`."""
+    requests: tuple[RequestId, ...]
+    expires_at: datetime
+
+
+class Held:
+    """One call under way, or one whose outcome is kept. `outcome` is None where it is stored."""
+
+    __slots__ = (
+        *("attended", "binding", "done", "expires_at", "has_ticket", "id", "is_delivered"),
+        *("outcome", "owner", "server", "task", "thread"),
+    )
+
+    def __init__(self, owner: tuple[str, str], server: str = "") -> None:
+        self.owner = owner
+        self.server = server
+        self.id: HeldCallId | None = None
+        """There from the first question on."""
+        self.binding = ""
+        self.thread: CallThread | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.outcome: Outcome | Exception | None = None
+        self.done = asyncio.Event()
+        self.expires_at: datetime | None = None
+        self.attended = 0
+        """How many requests of the agent wait for it now."""
+        self.has_ticket = False
+        self.is_delivered = False
+
+
+class Register:
+    """Finds calls by ticket, and those that nobody attends to by what was asked for."""
+
+    def __init__(self) -> None:
+        self._by_ticket: dict[HeldCallId, Held] = {}
+        self._idle: dict[str, list[Held]] = {}
+
+    def __contains__(self, call_id: HeldCallId) -> bool:
+        return call_id in self._by_ticket
+
+    @property
+    def has_idle(self) -> bool:
+        return bool(self._idle)
+
+    def at(self, ticket: str) -> Held | None:
+        return self._by_ticket.get(HeldCallId(ticket))
+
+    def put(self, call: Held, call_id: HeldCallId, binding: str) -> None:
+        """Keep a call under its ticket."""
+        call.id, call.binding = call_id, binding
+        self._by_ticket[call_id] = call
+
+    def count_of(self, owner: tuple[str, str]) -> int:
+        """Count a caller's calls that are not done."""
+        calls = self._by_ticket.values()
+        return sum(call.owner == owner and not call.done.is_set() for call in calls)
+
+    def done_before(self, now: datetime) -> Iterator[tuple[HeldCallId, Held]]:
+        """Give the calls whose outcome is kept no longer."""
+        for call_id, call in list(self._by_ticket.items()):
+            if call.done.is_set() and call.expires_at is not None and call.expires_at <= now:
+                yield call_id, call
+
+    def let_go(self, call: Held) -> None:
+        """Its agent has gone, and may send the same request again."""
+        self._idle.setdefault(call.binding, []).append(call)
+
+    def idle(self, binding: str) -> Held | None:
+        """Give an equal call that nobody attends to."""
+        return next((call for call in self._idle.get(binding, ()) if not call.attended), None)
+
+    def delivered(self, call: Held) -> None:
+        """Its agent has what it came to: an equal request is a new one."""
+        call.is_delivered = True
+        left = [one for one in self._idle.pop(call.binding, ()) if one is not call]
+        if left:
+            self._idle[call.binding] = left
+
+    def remove(self, call: Held) -> None:
+        if call.id is not None:
+            self._by_ticket.pop(call.id, None)
+            self.delivered(call)
