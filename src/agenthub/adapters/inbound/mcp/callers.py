@@ -7,7 +7,7 @@ from typing import Any
 
 from agenthub.adapters.inbound.mcp.asking import is_answerable, require_answerable, unreachable
 from agenthub.adapters.inbound.mcp.frames import notification, request
-from agenthub.adapters.inbound.mcp.mapping import map_notification, map_question
+from agenthub.adapters.inbound.mcp.mapping import map_notification, map_question, with_link_id
 from agenthub.adapters.inbound.mcp.sessions import LegacySession
 from agenthub.adapters.inbound.mcp.shapes import is_object
 from agenthub.adapters.inbound.mcp.streams import Outlet
@@ -144,7 +144,8 @@ class LegacyCaller(AgentCaller):
                 future.set_exception(unreachable(question))
 
         try:
-            message = request(question_id, question.method, question.params)
+            params = with_link_id(question.params, f"hub-{question_id.decode()}")
+            message = request(question_id, question.method, params)
             if not self._outlet.push(message):
                 raise unreachable(question)
             self._outlet.on_gone(hang_up)

@@ -43,6 +43,7 @@ __all__ = [
     "map_notification",
     "map_question",
     "map_result",
+    "with_link_id",
 ]
 
 NOT_TO_BE_KEPT = b"0"
@@ -242,6 +243,14 @@ def map_question(question: Question, *, namespaced: bool, version: str) -> Quest
             code="server_bad_question",
         ) from error
     return replace(question, params=members(parts))
+
+
+def with_link_id(params: bytes, link_id: str) -> bytes:
+    """Give a link the id that revisions before 2026-07-28 demand, unless the server gave one."""
+    parts = slice_object(params)
+    if parts.get("mode") != b'"url"' or "elicitationId" in parts:
+        return params
+    return members({**parts, "elicitationId": text(link_id)})
 
 
 def _put_question_meta(parts: RawObject, road: Road) -> None:

@@ -13,6 +13,7 @@ from agenthub.adapters.inbound.mcp.mapping import (
     map_notification,
     map_question,
     map_result,
+    with_link_id,
 )
 from agenthub.adapters.inbound.mcp.versions import ALL_VERSIONS, LEGACY_VERSIONS
 from agenthub.domain.entities.catalog.uris import expose_uri, split_uri
@@ -346,3 +347,21 @@ def test_notifications_lose_what_concerns_the_servers_hop(
         "notifications/progress", {"_meta": meta}, server="t", namespaced=False, version=NEW
     )
     assert read == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "link_id"),
+    [
+        ({"mode": "url", "url": "https://x.test"}, "hub-1"),
+        ({"mode": "url", "url": "https://x.test", "elicitationId": "own"}, "own"),
+        ({"mode": "form"}, None),
+        ({}, None),
+    ],
+)
+def test_a_link_has_an_id_for_agents_that_want_one(asked: dict[str, Any], link_id: Any) -> None:
+    sent = json.loads(with_link_id(json.dumps(asked).encode(), "hub-1"))
+
+    assert sent.get("elicitationId") == link_id
+    assert {name: value for name, value in sent.items() if name != "elicitationId"} == {
+        name: value for name, value in asked.items() if name != "elicitationId"
+    }
