@@ -110,7 +110,8 @@ async def test_a_question_of_a_hub_that_is_gone_expires_within_the_hour(world: W
 async def test_waiting_writes_nothing_and_idling_reads_nothing(world: World) -> None:
     async with world.queue(poll_s=0.01) as queue, asyncio.TaskGroup() as tasks:
         await is_settled_in(world)
-        await ask(queue)
+        lasting = question(expires_at=world.clock.now() + 100 * TTL)
+        await queue.ask(held_call(), [lasting], None)
         writes, reads = world.uow.writes, world.uow.reads
         waiting = tasks.create_task(queue.wait([RequestId("R1")]))
         await eventually(lambda: world.uow.reads > reads + 5)
