@@ -30,6 +30,7 @@ from agenthub.domain.services.events import EventService
 from agenthub.domain.services.groups import GroupService
 from agenthub.domain.services.held import HeldCalls
 from agenthub.domain.services.hitl.approvals import ApprovalDesk
+from agenthub.domain.services.hitl.clearing import Clearing
 from agenthub.domain.services.hitl.elicitation import ElicitationDesk
 from agenthub.domain.services.hitl.people import People
 from agenthub.domain.services.hitl.queue import HitlQueue
@@ -219,10 +220,23 @@ class ServicesContainer(containers.DeclarativeContainer):
         policies=policies,
         stats=call_stats,
     )
+    requests = providers.Singleton(
+        HitlQueue,
+        bus=event_bus,
+        clock=clock,
+        ids=ids,
+        keep_days=settings.provided.hitl.keep_days,
+        shared=providers.Callable(is_shared, settings=settings),
+        ttl_s=settings.provided.hitl.ttl_s,
+        uow=uow,
+    )
+    approvals = providers.Singleton(ApprovalDesk, clock=clock, ids=ids, queue=requests, uow=uow)
+    clearing = providers.Singleton(Clearing, approvals=approvals, catalog=catalog)
     calls = providers.Singleton(
         CallService,
         accounts=accounts,
         catalog=catalog,
+        clearing=clearing,
         clock=clock,
         gateway=gateway,
         policies=policies,
@@ -240,17 +254,6 @@ class ServicesContainer(containers.DeclarativeContainer):
         model=settings.provided.llm.model,
         prices=prices,
     )
-    requests = providers.Singleton(
-        HitlQueue,
-        bus=event_bus,
-        clock=clock,
-        ids=ids,
-        keep_days=settings.provided.hitl.keep_days,
-        shared=providers.Callable(is_shared, settings=settings),
-        ttl_s=settings.provided.hitl.ttl_s,
-        uow=uow,
-    )
-    approvals = providers.Singleton(ApprovalDesk, clock=clock, ids=ids, queue=requests, uow=uow)
     elicitation = providers.Singleton(ElicitationDesk, queue=requests)
     sampling = providers.Singleton(
         SamplingDesk, clock=clock, ids=ids, models=models, queue=requests, uow=uow
@@ -266,7 +269,16 @@ class ServicesContainer(containers.DeclarativeContainer):
         queue=requests,
         sampling=sampling,
     )
-    held = providers.Singleton(HeldCalls, calls=calls)
+    held = providers.Singleton(
+        HeldCalls,
+        calls=calls,
+        catalog=catalog,
+        clock=clock,
+        hold_s=settings.provided.hitl.hold_s,
+        identity=identity,
+        people=people,
+        queue=requests,
+    )
     hub = providers.Singleton(
         Hub,
         approvals=approvals,
