@@ -69,8 +69,12 @@ class Field:
     max_length: int | None = None
     minimum: int | float | None = None
     maximum: int | float | None = None
+    more_than: int | float | None = None
+    less_than: int | float | None = None
     min_items: int = 0
     max_items: int | None = None
+    is_distinct: bool = False
+    """Nothing may be chosen twice."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -113,6 +117,10 @@ class Field:
             yield f"must be at least {self.minimum}"
         if self.maximum is not None and value > self.maximum:
             yield f"must be at most {self.maximum}"
+        if self.more_than is not None and value <= self.more_than:
+            yield f"must be more than {self.more_than}"
+        if self.less_than is not None and value >= self.less_than:
+            yield f"must be less than {self.less_than}"
 
     def _text_faults(self, value: Any, allowed: Set[str]) -> Iterator[str]:
         if not isinstance(value, str):
@@ -132,3 +140,6 @@ class Field:
             yield f"needs at least {self.min_items} choices"
         if self.max_items is not None and len(items) > self.max_items:
             yield f"takes at most {self.max_items} choices"
+        texts = [item for item in items if isinstance(item, str)]
+        if self.is_distinct and len(set(texts)) < len(texts):
+            yield "must have no choice twice"

@@ -45,10 +45,7 @@ _UNCHECKED = frozenset(
         "pattern",
         "const",
         "enum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
         "multipleOf",
-        "uniqueItems",
         "minProperties",
         "maxProperties",
         "dependentRequired",
@@ -63,7 +60,11 @@ _WITH_SECRETS = frozenset({FieldKind.TEXT, FieldKind.INTEGER, FieldKind.NUMBER})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What may be filled in. Source: MCP 2026-07-28, ElicitRequestFormParams.requestedSchema."""
+    """What may be filled in. Source: MCP 2026-07-28, ElicitRequestFormParams.requestedSchema.
+
+    `additionalProperties: false`, exclusive bounds and `uniqueItems` are heeded too: the SDKs of
+    servers write them.
+    """
 
     fields: tuple[Field, ...]
     required: frozenset[str] = frozenset()
@@ -157,6 +158,8 @@ def _bare_field(name: str, rules: Mapping[str, Any]) -> Field:
                 kind=FieldKind(word),
                 minimum=_number(rules, name, "minimum"),
                 maximum=_number(rules, name, "maximum"),
+                more_than=_number(rules, name, "exclusiveMinimum"),
+                less_than=_number(rules, name, "exclusiveMaximum"),
             )
         case "boolean":
             _no_nesting(rules, name)
@@ -195,6 +198,7 @@ def _choices_field(name: str, rules: Mapping[str, Any]) -> Field:
         kind=FieldKind.CHOICES,
         min_items=_count(rules, name, "minItems") or 0,
         max_items=_count(rules, name, "maxItems"),
+        is_distinct=rules.get("uniqueItems") is True,
     )
 
 

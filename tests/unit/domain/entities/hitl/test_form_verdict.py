@@ -57,7 +57,13 @@ _text_rules = st.fixed_dictionaries(
 )
 _number_rules = st.fixed_dictionaries(
     {"type": st.sampled_from(["integer", "number"])},
-    optional={"minimum": _numbers, "maximum": _numbers, "minLength": _counts},
+    optional={
+        "minimum": _numbers,
+        "maximum": _numbers,
+        "exclusiveMinimum": _numbers,
+        "exclusiveMaximum": _numbers,
+        "minLength": _counts,
+    },
 )
 _boolean_rules = st.just({"type": "boolean", "minimum": 3})
 _named_rules = st.fixed_dictionaries(
@@ -77,7 +83,9 @@ _list_rules = st.builds(
         _choices.map(lambda values: {"anyOf": _titled(values)}),
         _choices.map(lambda values: {"type": "string", "minLength": 2, "anyOf": _titled(values)}),
     ),
-    st.fixed_dictionaries({}, optional={"minItems": _counts, "maxItems": _counts}),
+    st.fixed_dictionaries(
+        {}, optional={"minItems": _counts, "maxItems": _counts, "uniqueItems": st.booleans()}
+    ),
 )
 _field_rules = st.builds(
     lambda rules, titles: titles | rules,
@@ -100,7 +108,8 @@ def _likely(rules: Json) -> st.SearchStrategy[Any]:
     """Values near the border of a field's rules, beside any others."""
     near: list[Any] = [*rules.get("enum", ())]
     near += [entry["const"] for entry in rules.get("oneOf", ())]
-    near += [rules[word] for word in ("minimum", "maximum", "default") if word in rules]
+    bounds = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "default")
+    near += [rules[word] for word in bounds if word in rules]
     lists: list[str] = [*rules.get("items", {}).get("enum", ())]
     lists += [entry["const"] for entry in rules.get("items", {}).get("anyOf", ())]
     fits: list[st.SearchStrategy[Any]] = [st.sampled_from(near)] if near else []
