@@ -5,7 +5,7 @@ import copy
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agenthub.adapters.inbound.http.app import build_app
+from tests.integration.http.people import elicit, hold, wish
 from tests.integration.http.world import SERVERS, TOKEN, Served, bearer, served
 from tests.support.receiver import Receiver, receiving
 
@@ -35,7 +36,11 @@ CHECKS = [
     response_schema_conformance,
 ]
 TIMEOUT_S = 10
+POLICIES = "/api/policies"
 FEW, MANY = 20, 40
+
+
+Make = Callable[[Served], Awaitable[str]]
 
 
 class Background:
@@ -47,6 +52,7 @@ class Background:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
+        self._hub: Served | None = None
         self.url = ""
         self.known: dict[str, str] = {}
 
@@ -63,6 +69,17 @@ class Background:
         self._thread.join(20)
         assert not self._thread.is_alive()
 
+    def run(self, make: Make) -> str:
+        """Have something made in the hub's own loop; gives its id."""
+        assert self._loop is not None
+        hub = self._hub
+        assert hub is not None
+
+        async def made() -> str:
+            return await make(hub)
+
+        return asyncio.run_coroutine_threadsafe(made(), self._loop).result(TIMEOUT_S)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -73,6 +90,7 @@ class Background:
         async with receiving() as receiver, served(self._folder) as hub:
             self.known = {**await furnish(hub), **await aim(hub, receiver)}
             self._loop = asyncio.get_running_loop()
+            self._hub = hub
             self._over = asyncio.Event()
             self.url = hub.url
             self._ready.set()
@@ -100,6 +118,20 @@ async def furnish(hub: Served) -> dict[str, str]:
     }
 
 
+async def add_policy(hub: Served) -> str:
+    """Make an approval policy that fits no call."""
+    body = {"name": "fuzz", "action": "allow", "server": "nobody"}
+    return (await hub.http.post(POLICIES, json=body)).json()["id"]
+
+
+async def drop_policies(hub: Served) -> str:
+    """Revoke all approval policies; those of the fuzzer would hold others' calls back."""
+    while found := (await hub.http.get(POLICIES)).json()["items"]:
+        for one in found:
+            await hub.http.delete(f"{POLICIES}/{one['id']}")
+    return ""
+
+
 async def aim(hub: Served, receiver: Receiver) -> dict[str, str]:
     """Make targets of notifications: one to use, one to be changed."""
     made: dict[str, str] = {}
@@ -121,8 +153,18 @@ ENDLESS = ("GET", "/api/events")
 UNGUESSED = {
     ("POST", "/api/budgets"),
     ("POST", "/api/mcp/servers/{id}/definitions/{tool}/accept"),
+    ("POST", "/api/elicitation/requests/{id}/respond"),
+    ("POST", "/api/sampling/requests/{id}/deliver"),
+    ("GET", "/api/tickets/{ticket}"),
 }
-"""Bodies that a generator seldom finds: test_budgets.py and test_definitions.py know them."""
+"""What a generator seldom finds; the tests of budgets, definitions and people know it."""
+OF_PEOPLE: dict[str, Make] = {
+    "/api/approvals/": hold,
+    "/api/elicitation/": elicit,
+    "/api/policies/": add_policy,
+    "/api/sampling/requests/": wish,
+}
+"""What can be decided once only is made anew for each case."""
 HUB_POLICY = "/api/gateway/policy"
 TRIAL = "/api/notifications/{id}/test"
 OPERATIONS = [
@@ -166,6 +208,8 @@ def fuzz(
     finally:
         if path == HUB_POLICY:  # a limit of the hub's would hold for what is tried next
             httpx2.delete(f"{hub.url}{HUB_POLICY}", headers=bearer(TOKEN), timeout=TIMEOUT_S)
+        if path.startswith(POLICIES):
+            hub.run(drop_policies)
     return seen
 
 
@@ -180,6 +224,9 @@ def existing(hub: Background, case: schemathesis.Case) -> dict[str, str]:
     if "/notifications/" in case.path:
         place["id"] = hub.known[f"{one}-target"]
     place["instance"] = hub.known[one]  # a server's own address
+    for path, make in OF_PEOPLE.items():
+        if case.path.startswith(path):
+            place["id"] = hub.run(make)
     return {name: place[name] for name in case.path_parameters if name in place}
 
 
