@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,8 @@ from tests.support.hub_process import OWNER_TOKEN, HubProcess
 
 pytestmark = pytest.mark.e2e
 
+PATIENCE_S = 30.0
+"""How long a program that was started may take to ask."""
 DEMO = [sys.executable, "-m", "agenthub.demo"]
 
 
@@ -40,6 +45,15 @@ class Shell:
         done = self.run(*words[:end], "--json", *words[end:])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def eventually_waiting(shell: Shell) -> dict[str, Any]:
+    """Give the one question that waits, as soon as it does."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while not (found := shell.json("inbox")):
+        assert time.monotonic() < ends_at, "nothing waits for a person"
+    (question,) = found
+    return question
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +102,36 @@ def test_a_tool_that_fails_gives_exit_code_1(shell: Shell) -> None:
 
 
 def test_a_question_nobody_can_answer_is_a_clear_error(shell: Shell) -> None:
-    done = shell.run("call", "demo__plan_trip")
+    done = shell.run("call", "demo__summarise", "text=x")
     assert done.returncode == 1
-    assert "elicitation" in (done.stdout + done.stderr).lower()
+    assert "sampling" in (done.stdout + done.stderr).lower()
+
+
+def test_a_question_is_answered_without_a_browser(shell: Shell) -> None:
+    with ThreadPoolExecutor(1) as beside:
+        call = beside.submit(shell.run, "call", "demo__plan_trip")
+        question = eventually_waiting(shell)
+        assert "Where would you like to go?" in shell.run("inbox").stdout
+        answer = ("inbox", "answer", question["id"], "--accept", "--set")
+        refused = shell.run(*answer, "destination=")
+        assert (refused.returncode, "destination" in refused.stderr) == (1, True)
+        assert shell.run(*answer, "destination=Bern").returncode == 0
+        done = call.result(60)
+    assert done.returncode == 0, done.stderr
+    assert "nights in Bern" in done.stdout
+    assert shell.json("inbox") == []
+
+
+def test_a_held_call_is_denied_and_the_rule_revoked(shell: Shell) -> None:
+    rule = shell.json("rules", "add", "ask", "--server", "demo", "--tool", "gre*")
+    with ThreadPoolExecutor(1) as beside:
+        call = beside.submit(shell.run, "call", "demo__greet", "name=Ada")
+        question = eventually_waiting(shell)
+        assert shell.run("inbox", "answer", question["id"], "--deny", "Not her.").returncode == 0
+        denied = call.result(60)
+    assert (denied.returncode, "Not her." in denied.stdout + denied.stderr) == (1, True)
+    assert shell.run("rules", "rm", rule["id"]).returncode == 0
+    assert shell.run("call", "demo__greet", "name=Ada").returncode == 0
 
 
 def test_resources_and_prompts_are_read(shell: Shell) -> None:

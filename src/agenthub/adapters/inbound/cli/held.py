@@ -1,5 +1,6 @@
 """A call that waits for a person: said so, and waited for until it has an outcome."""
 
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -40,8 +41,9 @@ def _tell(waiting: dict[str, Any], told: tuple[str, ...]) -> tuple[str, ...]:
     asked = tuple(waiting["requests"])
     if asked and asked != told:
         kinds = " and ".join(sorted(set(waiting["kinds"])))
+        until = datetime.fromisoformat(waiting["expires_at"])
         complain(
-            f"{waiting['server']}: waiting for a person ({kinds}) until {waiting['expires_at']}. "
+            f"{waiting['server']}: waiting for a person ({kinds}) until {until:%H:%M:%S} UTC. "
             f"Answer elsewhere: agenthub inbox answer {asked[0]}"
         )
     return asked or told
