@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from agenthub.domain.entities.hitl.request import RequestStatus
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.entities.notices.news import News
 from agenthub.domain.entities.notices.target import NoticeTarget
 from agenthub.domain.entities.notices.wording import worded
 from agenthub.domain.event import ASKED, StoredEvent
 from agenthub.domain.exceptions import GoneError, HubError
+from agenthub.domain.ids import RequestId
 from agenthub.domain.ports.outbound.clock import Chance, Clock
 from agenthub.domain.ports.outbound.notifier import Notice, Notifier
 from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
@@ -22,6 +24,8 @@ from agenthub.domain.services.events import EventService, Gap
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 GIVE_UP_AFTER = timedelta(hours=24)
+GRACE = timedelta(seconds=3)
+"""How long a question waits before people are called. A feed's reader is back after two."""
 REMEMBERED_EVENTS = 2_000
 """How many events before the cursor are read to know what was bad when the hub stopped."""
 IDLE_EVENTS = 200
@@ -102,7 +106,9 @@ class Follower:
             name, facts, number, at = "gap", {"after": event.after}, event.after, self._clock.now()
         else:
             is_news = self._news.take(event.name, event.facts)
-            if not is_news or event.name not in self.target.events or self._is_told_already(event):
+            if not is_news or event.name not in self.target.events:
+                return False
+            if await self._needs_nobody(event):
                 return False
             name, facts, number, at = event.name, event.facts, event.id, event.at
         title, body = worded(name, facts)
@@ -112,12 +118,21 @@ class Follower:
         )
         return True
 
-    def _is_told_already(self, event: StoredEvent) -> bool:
-        """Say whether a question needs no notice: who may answer reads the feed, or it is late."""
+    async def _needs_nobody(self, event: StoredEvent) -> bool:
+        """Say whether it is a question for which nobody needs to be called.
+
+        A rule may answer it at once, or somebody's page may be about to connect again.
+        """
         if event.name not in ASKED:
             return False
-        is_late = self._clock.now() >= _until(event.name, event.facts, event.at)
-        return is_late or self._events.reaches_answerer(event)
+        if self._clock.now() - event.at < GRACE:
+            await self._pause(GRACE.total_seconds())
+        if self._clock.now() >= _until(event.name, event.facts, event.at):
+            return True
+        async with self._uow.read(OWNER) as stored:
+            question = await stored.requests.get(RequestId(str(event.facts["request_id"])))
+        is_waiting = question is not None and question.status is RequestStatus.PENDING
+        return not is_waiting or self._events.reaches_answerer(event)
 
     async def _deliver(self, notice: Notice) -> None:
         """Try until it is taken, or too old. Leaves in `last_fault` how that went."""

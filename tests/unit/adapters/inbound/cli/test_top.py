@@ -241,6 +241,14 @@ def test_what_others_write_cannot_move_the_cursor_or_style_the_text() -> None:
             "budget of the hub: 80 % used, $80.00 of $100.00",
         ),
         ({"type": "server.status", "server": "demo", "status": "ready"}, "demo: ready"),
+        (
+            {"type": "approval_request", "request_id": "A1", "server": "demo", "tool": "add"},
+            "demo/add: approval waits for you, agenthub inbox answer A1",
+        ),
+        (
+            {"type": "sampling_request", "request_id": "S1", "server": "demo", "tool": None},
+            "demo: sampling waits for you, agenthub inbox answer S1",
+        ),
     ],
 )
 def test_events_are_said_in_a_line(event: dict[str, Any], words: str) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from agenthub.domain.entities.hitl.request import RequestStatus
 from agenthub.domain.entities.identity import OWNER, Principal, Scope
 from agenthub.domain.entities.notices.target import NoticeTarget, TargetKind
 from agenthub.domain.event import (
@@ -27,10 +28,12 @@ from agenthub.domain.exceptions import (
     UnavailableError,
     UpstreamError,
 )
-from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId, RequestId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, BudgetId, EndpointId
 from agenthub.domain.services.directory import Directory
 from agenthub.domain.services.events import EventService
 from agenthub.domain.services.notices.desk import NoticeService, TargetDraft, TargetPatch
+from agenthub.domain.services.notices.follower import GRACE
+from tests.contracts.hitl_samples import elicitation
 from tests.fakes.clock import FakeChance, FakeClock, FakeIdFactory
 from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.notifier import FakeNotifier
@@ -39,6 +42,7 @@ from tests.support.pauses import Pauses
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.samples import bound_to, with_scopes
 
+GRACE_S = GRACE.total_seconds()
 QUESTION_LIVES = timedelta(minutes=10)
 DAY_S = timedelta(days=1).total_seconds()
 FAULT = UnavailableError("it answered with 500")
@@ -107,15 +111,25 @@ class Office:
             hard_stop=False,
         )
 
-    def question(self, request_id: str = "R1", lives: timedelta = QUESTION_LIVES) -> DomainEvent:
-        return ElicitationAsked(
-            workspace=DEFAULT_WORKSPACE,
-            at=self.clock.now(),
-            request_id=RequestId(request_id),
-            server="time",
-            tool="plan",
-            expires_at=self.clock.now() + lives,
+    async def asks(self, status: RequestStatus = RequestStatus.PENDING) -> None:
+        """A question waits, or was answered as soon as it was asked."""
+        now = self.clock.now()
+        question = elicitation(
+            self.ids.new(), status=status, created_at=now, expires_at=now + QUESTION_LIVES
         )
+        async with self.uow.begin(OWNER) as tx:
+            await tx.requests.add([question])
+            tx.emit(
+                ElicitationAsked(
+                    workspace=DEFAULT_WORKSPACE,
+                    at=now,
+                    request_id=question.id,
+                    server="time",
+                    tool="plan",
+                    expires_at=question.expires_at,
+                )
+            )
+            await tx.commit()
 
     @asynccontextmanager
     async def reader(self, principal: Principal) -> AsyncGenerator[None]:
@@ -219,7 +233,8 @@ async def test_after_a_day_a_notice_is_skipped_and_the_target_says_so(office: Of
 
 async def test_a_question_is_told_while_nobody_looks(office: Office) -> None:
     await office.adds()
-    await office.emits(office.question())
+    await office.asks()
+    await office.pauses.pass_by(GRACE_S)
     await office.told(1)
     assert office.hooks.titles("hook") == ["Server time, tool plan: has a question"]
 
@@ -239,22 +254,36 @@ async def test_a_question_is_not_told_while_somebody_looks_who_may_answer(
     quiet = {"workspace": DEFAULT_WORKSPACE, "at": office.clock.now()}
     await office.emits(CatalogChanged(**quiet, server=None, kinds=(), counts={}))
     await office.adds()
+    await office.asks()
     async with office.reader(reader):
-        await office.emits(office.question())
+        await office.pauses.pass_by(GRACE_S)
         await office.alerts(50)
         await office.told(1 + is_told)
-    await office.emits(office.question())
+    await office.asks()
+    await office.pauses.pass_by(GRACE_S)
     await office.told(2 + is_told)
+
+
+async def test_a_question_that_was_answered_at_once_is_not_told(office: Office) -> None:
+    await office.adds()
+    await office.asks(RequestStatus.COMPLETED)
+    await office.pauses.pass_by(GRACE_S)
+    await office.alerts(50)
+    assert await office.told(1) == ["50"]
 
 
 async def test_a_question_is_told_no_longer_than_it_waits(office: Office) -> None:
     await office.adds()
     office.hooks.always["hook"] = FAULT
-    await office.emits(office.question())
+    await office.asks()
+    await office.pauses.pass_by(GRACE_S)
     await office.pauses.pass_by(QUESTION_LIVES.total_seconds())
     await eventually(lambda: "too late" in (office.kept().last_fault or ""))
-    await office.emits(office.question(lives=timedelta(0)))
-    del office.hooks.always["hook"]
+    await office.stops()
+    await office.asks()
+    office.clock.advance(QUESTION_LIVES.total_seconds())
+    office.hooks.always.clear()
+    await office.starts()
     await office.alerts(80)
     assert await office.told(1) == ["80"]
 

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from agenthub.adapters.inbound.cli.inbox.questions import ASKED
 from agenthub.adapters.inbound.cli.output import Failure
 from agenthub.adapters.inbound.cli.remote import Remote
 
 KEPT = 8
-SHOWN = frozenset({"breaker.changed", "budget.alert", "server.status"})
+SHOWN = frozenset({"breaker.changed", "budget.alert", "server.status", *ASKED})
+"""Questions too: who follows the feed is not called by a notification."""
 RETRY_S = 1.0
 QUIET_S = 0.2
 """Where nothing came for so long, all that has been is here."""

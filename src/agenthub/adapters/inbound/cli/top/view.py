@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agenthub.adapters.inbound.cli.inbox.questions import ASKED
 from agenthub.adapters.inbound.cli.output import clean
 from agenthub.adapters.inbound.cli.top.frame import Frame, Row
 from agenthub.adapters.inbound.cli.top.reading import NANO, Spend
@@ -64,6 +65,10 @@ def event_words(event: dict[str, Any]) -> str:
             spent, limit = usd(event["spent_nano_usd"]), usd(event["limit_nano_usd"])
             words = f"budget of the {event['scope']} {event['subject']}".rstrip()
             words += f": {event['percent']} % used, {spent} of {limit}"
+        case kind if kind in ASKED:
+            place = "/".join(filter(None, (event["server"], event["tool"])))
+            words = f"{place}: {ASKED[kind]} waits for you, agenthub inbox answer "
+            words += event["request_id"]
         case _:
             detail = f" ({event['detail']})" if event.get("detail") else ""
             which = f" ({event['instance']})" if event.get("instance") else ""
