@@ -1,17 +1,20 @@
 """The main street over fake servers: places for every call, and nothing to enter."""
 
 from datetime import timedelta
+from typing import Any
 
 from agenthub.domain.entities.resilience.filed import FileLayers
 from agenthub.domain.ids import InstanceId
 from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import McpClient
+from agenthub.domain.ports.outbound.storage.unit_of_work import UnitOfWork
 from agenthub.domain.services.announcer import Announcer
 from agenthub.domain.services.calls import CallService
 from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.ledger import LedgerService
 from agenthub.domain.services.directory import Directory
+from agenthub.domain.services.hitl.clearing import Clearing
 from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import CallAccounts
 from agenthub.domain.services.resilience.attempts import InstanceWatch
@@ -35,24 +38,36 @@ class AllWell(InstanceWatch):
         """Nobody asks."""
 
 
+def policies_over(
+    client: McpClient,
+    directory: Directory,
+    clock: Clock,
+    uow: UnitOfWork,
+    *,
+    timeout_s: float,
+    **more: Any,
+) -> PolicyService:
+    hub = {"timeout_s": timeout_s, "bulkhead": {"max_concurrent": 1_000}, **more}
+    return PolicyService(
+        client=client, clock=clock, directory=directory, file=FileLayers(hub=hub), uow=uow
+    )
+
+
 def calls_over(
     client: McpClient,
     directory: Directory,
     catalog: CatalogService,
     *,
     timeout_s: float,
+    clearing: Clearing | None = None,
     clock: Clock | None = None,
+    policies: PolicyService | None = None,
+    uow: FakeUnitOfWork | None = None,
 ) -> CallService:
     clock = clock or FakeClock()
     ids = FakeIdFactory()
-    uow = FakeUnitOfWork(clock=clock)
-    policies = PolicyService(
-        client=client,
-        clock=clock,
-        directory=directory,
-        file=FileLayers(hub={"timeout_s": timeout_s, "bulkhead": {"max_concurrent": 1_000}}),
-        uow=uow,
-    )
+    uow = uow or FakeUnitOfWork(clock=clock)
+    policies = policies or policies_over(client, directory, clock, uow, timeout_s=timeout_s)
     journal = FakeJournal()
     journal.rotate()
     ledger = LedgerService(clock=clock, ids=ids, journal=journal, keep_days=90, uow=uow)
@@ -77,6 +92,7 @@ def calls_over(
     return CallService(
         accounts=accounts,
         catalog=catalog,
+        clearing=clearing,
         clock=clock,
         gateway=gateway,
         policies=policies,
