@@ -16,7 +16,7 @@ from agenthub.domain.entities.hitl.chat_form import (
 from agenthub.domain.exceptions import InvalidError
 
 EDITS = ("messages", "system_prompt", "model", "max_tokens", "review")
-LONGEST_MODEL_NAME = 200
+LONGEST_MODEL_NAME = 256
 _STOP_REASONS = {
     "stop": "endTurn",
     "length": "maxTokens",

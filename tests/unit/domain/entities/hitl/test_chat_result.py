@@ -135,7 +135,7 @@ def test_nobody_gives_the_server_more_than_it_asked_for() -> None:
         ({"colour": "red"}, ("colour",)),
         ({"review": "yes"}, ("review",)),
         ({"model": 1}, ("model",)),
-        ({"model": "x" * 201}, ("model",)),
+        ({"model": "x" * 257}, ("model",)),
         ({"max_tokens": 0}, ("max_tokens",)),
         ({"system_prompt": 1}, ("system_prompt",)),
         ({"messages": []}, ("messages",)),
