@@ -80,7 +80,7 @@ def is_uri(text: str) -> bool:
         return False
     authority, path = match[1], match[2]
     if authority is None:
-        return not path.startswith("//")
+        return True
     inside = _AUTHORITY.fullmatch(authority)
     if inside is None or (path and not path.startswith("/")):
         return False

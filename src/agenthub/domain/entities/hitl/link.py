@@ -162,7 +162,7 @@ def _readable(label: str) -> str:
         readable = label[4:].encode("ascii").decode("punycode")
     except UnicodeError as error:
         raise _refused("its host is no valid international name") from error
-    if readable.isascii() or _ascii_host(readable) != label:
+    if _ascii_host(readable) != label:
         raise _refused("its host is no valid international name")
     return readable
 
