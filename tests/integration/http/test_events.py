@@ -18,6 +18,7 @@ from agenthub.domain import event as domain_events
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.event import DomainEvent
 from agenthub.domain.exceptions import UnavailableError
+from tests.integration.http.people import APPROVALS, elicit, group_of, hold, wish
 from tests.integration.http.world import SERVERS, TOKEN, Served, bearer, body_of
 from tests.support.waiting import soon
 
@@ -127,6 +128,53 @@ async def test_a_bound_key_hears_of_its_group_only(hub: Served) -> None:
         heard = {(await reader.next())["data"]["server"] for _ in range(2)}
     assert "outside" not in heard
     assert "inside" in heard
+
+
+async def test_questions_to_people_are_told_and_how_they_ended(hub: Served) -> None:
+    async with following(hub) as reader:
+        request_id = await hold(hub)
+        asked = await reader.next()
+        await hub.http.post(f"{APPROVALS}/{request_id}/deny", json={})
+        ended = await reader.next()
+    assert asked["event"] == "approval_request"
+    assert (asked["data"]["request_id"], asked["data"]["tool"]) == (request_id, "send")
+    assert "anna" not in str(asked)
+    assert ended["event"] == "request.resolved"
+    facts = [ended["data"][name] for name in ("request_id", "kind", "status", "by")]
+    assert facts == [request_id, "approval", "rejected", "owner"]
+
+
+async def test_a_reader_that_comes_back_misses_no_question(hub: Served) -> None:
+    before = await elicit(hub)
+    async with following(hub, **{"last-event-id": "0"}) as reader:
+        first = await reader.next()
+    missed = await wish(hub)
+    async with following(hub, **{"last-event-id": first["id"]}) as reader:
+        second = await reader.next()
+        live = await hold(hub)
+        third = await reader.next()
+    assert [one["event"] for one in (first, second, third)] == [
+        "elicitation_request",
+        "sampling_request",
+        "approval_request",
+    ]
+    told = [one["data"]["request_id"] for one in (first, second, third)]
+    assert told == [before, missed, live]
+
+
+async def test_a_bound_key_hears_of_its_groups_questions_only(hub: Served) -> None:
+    team, other = await group_of(hub, "team"), await group_of(hub, "other")
+    await hold(hub)
+    await hold(hub, origin={"group": other})
+    own = await hold(hub, origin={"group": team})
+    key = await hub.key("hub:read", group="team")
+    head = bearer(key["secret"]) | {"last-event-id": "0"}
+    async with following(hub, **head) as reader:
+        heard = await reader.next()
+        while heard["event"] != "approval_request":
+            heard = await reader.next()
+    assert heard["data"]["request_id"] == own
+    assert heard["data"]["group"] == team
 
 
 async def test_a_fault_behind_the_first_byte_becomes_the_last_event(
