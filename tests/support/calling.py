@@ -59,6 +59,7 @@ def calls_over(
     catalog: CatalogService,
     *,
     timeout_s: float,
+    budgets: BudgetService | None = None,
     clearing: Clearing | None = None,
     clock: Clock | None = None,
     policies: PolicyService | None = None,
@@ -71,7 +72,7 @@ def calls_over(
     journal = FakeJournal()
     journal.rotate()
     ledger = LedgerService(clock=clock, ids=ids, journal=journal, keep_days=90, uow=uow)
-    budgets = BudgetService(
+    budgets = budgets or BudgetService(
         clock=clock, ids=ids, monthly_nano_usd=0, recover_after=timedelta(0), uow=uow
     )
     tracing = CallTracing(telemetry=FakeTelemetry())

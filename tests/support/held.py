@@ -246,6 +246,7 @@ class Hub:
             directory,
             self.catalog,
             timeout_s=9,
+            budgets=self.budgets,
             clearing=Clearing(approvals=self.approvals, catalog=self.catalog),
             clock=clock,
             policies=policies,

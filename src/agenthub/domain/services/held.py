@@ -30,13 +30,14 @@ from agenthub.domain.services.hitl.people import People
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.threads import CallThread, Keeper
 from agenthub.domain.services.identity import IdentityService
-from agenthub.domain.services.kept.outcomes import Outcomes, no_ticket
+from agenthub.domain.services.kept.outcomes import Outcomes, is_taken, no_ticket
 from agenthub.domain.services.kept.register import Held, Register, Waiting
 from agenthub.domain.services.kept.revival import Revival
 from agenthub.domain.services.kept.rows import (
     binding_of,
     errand_of,
     kept_outcome,
+    outcome_from,
     owner_of,
     row_of,
 )
@@ -44,7 +45,6 @@ from agenthub.domain.services.kept.rows import (
 MAX_HELD = 500
 """Calls of one caller that may wait for people at a time."""
 TIDY_EVERY_S = 30.0
-
 WITHDRAWN = "The agent withdrew its call."
 
 _logger = logging.getLogger(__name__)
@@ -161,12 +161,16 @@ class HeldCalls:
         (`ticket_not_found`), or what the call ended with.
         """
         call = self._register.at(ticket)
-        if call is None:
-            longest_s = self._hold_s if hold_s is None else hold_s
-            return await self._outcomes.wait(principal, HeldCallId(ticket), binding, longest_s)
-        if call.owner != owner_of(principal) or binding not in (None, call.binding):
-            raise no_ticket(ticket)
-        return await self._attend(call, caller, hold_s)
+        if call is not None:
+            if call.owner != owner_of(principal) or binding not in (None, call.binding):
+                raise no_ticket(ticket)
+            try:
+                return await self._attend(call, caller, hold_s)
+            except ConflictError as error:
+                if not is_taken(error):
+                    raise
+        longest_s = self._hold_s if hold_s is None else hold_s
+        return await self._outcomes.wait(principal, HeldCallId(ticket), binding, longest_s)
 
     async def load(self) -> None:
         """Take up what the last process left. Call when the servers begin to connect."""
@@ -250,14 +254,16 @@ class HeldCalls:
         is_fault = isinstance(outcome, Exception)
         if outcome is None or thread is None or (is_fault and self._people.is_stopping):
             return
-        if thread.row is None or _is_taken(outcome):
+        if thread.row is None or is_taken(outcome):
             # Nothing was asked after all, or another hub goes on with it.
             self._register.remove(call)
             return
+        kept = kept_outcome(outcome)
         if is_fault and not isinstance(outcome, HubError | RpcError):
             _logger.error("a call that waited for a person failed", exc_info=outcome)
+            call.outcome = outcome = outcome_from(kept)
         try:
-            await thread.ended(kept_outcome(outcome))
+            await thread.ended(kept)
         except Exception:
             _logger.exception("the outcome of a call could not be stored")
         else:
@@ -392,8 +398,3 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
         await work
     except Exception:
         _logger.exception("what became of a call that waited could not be written down")
-
-
-def _is_taken(outcome: Outcome | Exception) -> bool:
-    """Say whether another hub goes on with the call."""
-    return isinstance(outcome, ConflictError) and outcome.code == "call_taken"

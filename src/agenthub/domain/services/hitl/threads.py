@@ -212,6 +212,8 @@ class CallThread:
             words = f": {approval.reason}" if approval.reason else "."
             text = f"A person at the hub did not allow this call{words}"
             raise DeclinedError(text, code="call_denied")
+        if approval.status is RequestStatus.COMPLETED:
+            raise ConflictError("Another hub has gone on with this call.", code="call_taken")
         if approval.status is not RequestStatus.APPROVED:
             raise fault_of(approval)
         try:

@@ -78,3 +78,8 @@ def no_ticket(ticket: str) -> NotFoundError:
     """Make the error for a ticket that is unknown, or another's."""
     text = f"No call waits under the ticket {ticket!r}; outcomes are kept for a while only."
     return NotFoundError(text, code="ticket_not_found")
+
+
+def is_taken(outcome: Outcome | Exception) -> bool:
+    """Say whether another hub goes on with the call."""
+    return isinstance(outcome, ConflictError) and outcome.code == "call_taken"
