@@ -169,6 +169,34 @@ def test_what_a_model_is_sent_can_be_changed(shell: Shell, capsys: Out) -> None:
     assert "would ask m-2" in capsys.readouterr().out
 
 
+def test_a_budget_that_is_used_up_leaves_the_question(shell: Shell, capsys: Out) -> None:
+    shell.asks_model()
+    shell.rest.refusals = [refused(429, "budget_exceeded")]
+    assert shell.run("inbox", "answer", "S1", types=("a", "m", "", "s")) == 0
+    assert "budget_exceeded" in capsys.readouterr().out
+
+
+def test_an_answer_that_the_hub_refuses_can_be_changed(shell: Shell, capsys: Out) -> None:
+    shell.asks_model(status="approved", in_review=True, result=ANSWER)
+    shell.rest.refusals = [refused(422, "invalid", (["result", "role"], "is assistant"))]
+    shell.will_edit(lambda result: result | {"role": "x"})
+    shell.will_edit(lambda result: result | {"role": "assistant"})
+    assert shell.run("inbox", "answer", "S1", types=("e", "d", "e", "d")) == 0
+    assert shell.rest.sent[-1] == ("S1 deliver", {"result": ANSWER})
+    assert "is assistant" in capsys.readouterr().out
+
+
+def test_what_is_no_text_is_told_by_its_type_and_size(shell: Shell, capsys: Out) -> None:
+    shell.asks_model(subject="", deed="", key="")
+    image = {"type": "image", "mimeType": "image/png", "data": "A" * 4_000}
+    use = {"type": "tool_use", "name": "look", "input": {"at": "it"}}
+    shell.rest.questions["S1"]["question"]["messages"] = [{"role": "user", "content": [image, use]}]
+    assert shell.run("inbox", "show", "S1") == 0
+    said = capsys.readouterr().out
+    for words in ("[image, image/png, 4000 characters]", '"at": "it"', "nobody knows"):
+        assert words in said
+
+
 def test_an_answer_is_looked_over_before_it_is_delivered(shell: Shell, capsys: Out) -> None:
     shell.asks_model()
     assert shell.run("inbox", "answer", "S1", types=("r", "s")) == 0
