@@ -1,7 +1,7 @@
 """Calls that wait for people: held, let go, collected, and gone on with after a restart."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from agenthub.domain.entities.endpoints import ConnectionStatus, EndpointState
 from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
-from agenthub.domain.entities.hitl.held_call import HeldStatus
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.hitl.request import RequestStatus
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.entities.identity import ALL_SCOPES, OWNER, Principal
@@ -22,7 +22,7 @@ from agenthub.domain.exceptions import (
     UnauthenticatedError,
     UnavailableError,
 )
-from agenthub.domain.ids import DEFAULT_WORKSPACE
+from agenthub.domain.ids import DEFAULT_WORKSPACE, RequestId
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
@@ -99,12 +99,18 @@ async def test_an_answer_within_the_hold_is_the_calls_result_and_nothing_stays(
 
 async def test_what_is_to_be_delivered_is_stored_before(house: House) -> None:
     house.server.questions = [ask_form()]
-    async with house.living() as hub:
-        async with begun(hub.call()) as call:
-            request = await house.asked(ElicitationRequest)
-            await hub.respond(request)
-            await eventually(lambda: house.row(request.held).status is HeldStatus.DONE)
-            await call.ended()
+    stored: list[tuple[HeldStatus, bool]] = []
+    async with house.living() as hub, begun(hub.call()) as call:
+        keep = hub.queue.keep
+
+        async def kept(row: HeldCall, was: HeldCall, begin: Collection[RequestId] = ()) -> None:
+            await keep(row, was, begin)
+            stored.append((row.status, call.is_over))
+
+        hub.queue.keep = kept
+        await hub.respond(await house.asked(ElicitationRequest))
+        await call.ended()
+    assert stored == [(HeldStatus.RUNNING, False), (HeldStatus.DONE, False)]
 
 
 async def test_after_the_hold_the_agent_gets_a_ticket(house: House) -> None:

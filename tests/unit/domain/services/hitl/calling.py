@@ -25,6 +25,10 @@ class Begun:
             raise found
         return found
 
+    @property
+    def is_over(self) -> bool:
+        return self._task.done()
+
     def cancel(self) -> None:
         self._task.cancel()
 
