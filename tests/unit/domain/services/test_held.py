@@ -100,16 +100,16 @@ async def test_an_answer_within_the_hold_is_the_calls_result_and_nothing_stays(
 async def test_what_is_to_be_delivered_is_stored_before(house: House) -> None:
     house.server.questions = [ask_form()]
     stored: list[tuple[HeldStatus, bool]] = []
-    async with house.living() as hub, begun(hub.call()) as call:
+    async with house.living() as hub, begun(hub.call()) as calling:
         keep = hub.queue.keep
 
-        async def kept(row: HeldCall, was: HeldCall, begin: Collection[RequestId] = ()) -> None:
-            await keep(row, was, begin)
-            stored.append((row.status, call.is_over))
+        async def kept(call: HeldCall, was: HeldCall, begin: Collection[RequestId] = ()) -> None:
+            await keep(call, was, begin)
+            stored.append((call.status, calling.is_over))
 
         hub.queue.keep = kept
         await hub.respond(await house.asked(ElicitationRequest))
-        await call.ended()
+        await calling.ended()
     assert stored == [(HeldStatus.RUNNING, False), (HeldStatus.DONE, False)]
 
 
