@@ -1,4 +1,7 @@
-"""Questions cross the bridge: real servers and SDK agents of each era, the hub in between."""
+"""Questions cross the bridge: real servers and SDK agents of each era, the hub in between.
+
+No person answers at this hub; with one see test_bridge_people.
+"""
 
 from collections.abc import Iterator
 
@@ -22,7 +25,7 @@ MODES = {"legacy": "legacy", "modern": "2026-07-28"}
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     folder = tmp_path_factory.mktemp("bridge")
     with (
-        HubProcess(folder / "data") as hub,
+        HubProcess(folder / "data", env={"AGENTHUB_HITL__ENABLED": "false"}) as hub,
         FixtureProcess(
             "era_server", "--era", "legacy", "--transport", "http", log_dir=folder
         ) as legacy,

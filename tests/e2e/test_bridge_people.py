@@ -205,7 +205,7 @@ async def test_a_person_lets_a_call_pass_and_it_is_done_once(
         asked = await bridge.person("approval", server)
         words = told(await soon(call, within_s=PATIENCE_S))
 
-    assert asked["arguments"] == {"amount": 1}
+    assert asked["question"]["arguments"] == {"amount": 1}
     assert words.startswith(OF_PERSON["approval"])
     assert bridge.done_once(server, words)
 
