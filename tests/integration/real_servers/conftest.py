@@ -31,6 +31,8 @@ def park(tmp_path_factory: pytest.TempPathFactory) -> Generator[Park]:
 
 @pytest.fixture(scope="package")
 def hub(park: Park, tmp_path_factory: pytest.TempPathFactory) -> Generator[HubProcess]:
-    with HubProcess(tmp_path_factory.mktemp("hub") / "data") as hub:
+    # Nobody sits at this hub: whoever cannot be asked has to be told so.
+    env = {"AGENTHUB_HITL__ENABLED": "false"}
+    with HubProcess(tmp_path_factory.mktemp("hub") / "data", env=env) as hub:
         register_all(hub, park.servers)
         yield hub
