@@ -228,9 +228,8 @@ class CallService:
     ) -> Answer:
         """Send; where the questions in an answer are not the agent's, have them answered here."""
         params, method = _own_params(errand, passage.target), errand.deed.value
-        plain = _own_params(without_round(errand), passage.target)
         if thread is not None and thread.is_continued:
-            params = {**plain, **await thread.given()}
+            params = {**_fresh_params(errand, passage.target), **await thread.given()}
         for questions in count():
             answer = await self._sent(passage, method, without_links(params), errand.meta, caller)
             needed = answer.input_required
@@ -243,7 +242,7 @@ class CallService:
                 break
             with passage.waiting(self._clock):
                 asked = caller.answer(needed) if is_asking else answered_by(caller, needed)
-                params = {**plain, **await asked}
+                params = {**_fresh_params(errand, passage.target), **await asked}
         raise UpstreamError(
             f"The server {passage.target.server!r} asked for more input {MAX_ROUNDS} times in one"
             " call.",
@@ -345,6 +344,10 @@ def without_round(errand: Errand) -> Errand:
         if name not in ("inputResponses", "requestState")
     }
     return replace(errand, params=kept)
+
+
+def _fresh_params(errand: Errand, target: Target) -> RawObject:
+    return _own_params(without_round(errand), target)
 
 
 def _own_params(errand: Errand, target: Target) -> RawObject:

@@ -76,7 +76,7 @@ class HeldCalls:
         self._clock = clock
         self._hold_s = hold_s
         self._leftovers = Leftovers(clock=clock, queue=queue)
-        self._outcomes = Outcomes(clock=clock, pause=pause, queue=queue)
+        self._outcomes = Outcomes(clock=clock, hold_s=hold_s, pause=pause, queue=queue)
         self._people = people
         self._queue = queue
         self._pause = pause
@@ -134,9 +134,8 @@ class HeldCalls:
         """
         if target is None:
             target = self._calls.target_of(view, errand, caller.era)
-        tool = target.key if errand.deed is Deed.CALL_TOOL else None
-        may_be_asked = self._people.may_be_asked(target.endpoint_id, tool)
-        if errand.deed is Deed.COMPLETE or not may_be_asked:
+        people, tool = self._people, target.key if errand.deed is Deed.CALL_TOOL else None
+        if errand.deed is Deed.COMPLETE or not people.may_be_asked(target.endpoint_id, tool):
             return await self._calls.carry(view, errand, caller, target)
         call = self._equal(view, errand) or self._begin(view, errand, caller, target)
         try:
@@ -169,8 +168,7 @@ class HeldCalls:
             except ConflictError as error:
                 if not is_taken(error):
                     raise
-        longest_s = self._hold_s if hold_s is None else hold_s
-        return await self._outcomes.wait(principal, HeldCallId(ticket), binding, longest_s)
+        return await self._outcomes.wait(principal, HeldCallId(ticket), binding, hold_s)
 
     async def load(self) -> None:
         """Take up what the last process left. Call when the servers begin to connect."""
@@ -279,8 +277,9 @@ class HeldCalls:
         try:
             if thread is not None:
                 await thread.asked.wait()
-            async with asyncio.timeout(self._hold_s if hold_s is None else hold_s):
-                await call.done.wait()
+            if not call.done.is_set():
+                async with asyncio.timeout(self._hold_s if hold_s is None else hold_s):
+                    await call.done.wait()
         except TimeoutError:
             if thread is not None and not call.done.is_set() and call.id is not None:
                 return self._ticket(call, call.id, thread)

@@ -23,9 +23,15 @@ class Outcomes:
     """Reads them, and notes that they were fetched."""
 
     def __init__(
-        self, *, clock: Clock, pause: Callable[[float], Awaitable[None]], queue: HitlQueue
+        self,
+        *,
+        clock: Clock,
+        hold_s: float,
+        pause: Callable[[float], Awaitable[None]],
+        queue: HitlQueue,
     ) -> None:
         self._clock = clock
+        self._hold_s = hold_s
         self._pause = pause
         self._queue = queue
 
@@ -37,7 +43,7 @@ class Outcomes:
         return outcome_from(row.outcome)
 
     async def wait(
-        self, principal: Principal, call_id: HeldCallId, binding: str | None, hold_s: float
+        self, principal: Principal, call_id: HeldCallId, binding: str | None, hold_s: float | None
     ) -> Outcome | Waiting:
         """Wait for a call of another hub on the same database.
 
@@ -45,7 +51,7 @@ class Outcomes:
         """
         row = await self._row(principal, call_id, binding)
         try:
-            async with asyncio.timeout(hold_s):
+            async with asyncio.timeout(self._hold_s if hold_s is None else hold_s):
                 while row.outcome is None:
                     await self._pause(LOOK_EVERY_S)
                     row = await self._row(principal, call_id, binding)
