@@ -197,6 +197,7 @@ class Hub:
         *,
         hold_s: float = 60.0,
         enabled: bool = True,
+        shared: bool = False,
         model: str | None = None,
         **policy: Any,
     ) -> None:
@@ -209,7 +210,7 @@ class Hub:
         self.catalog = CatalogService(client=self.client, directory=directory)
         self.client.attach(self.catalog)
         self.queue = HitlQueue(
-            bus=uow.bus, clock=clock, ids=ids, keep_days=9, shared=False, ttl_s=TTL_S, uow=uow
+            bus=uow.bus, clock=clock, ids=ids, keep_days=9, shared=shared, ttl_s=TTL_S, uow=uow
         )
         prices = FakePriceList("priced")
         self.budgets = BudgetService(

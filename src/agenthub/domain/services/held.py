@@ -14,7 +14,6 @@ from agenthub.domain.entities.hitl.request import HitlRequest
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import (
     CancelledByCallerError,
-    ConflictError,
     HubError,
     QuotaError,
     RpcError,
@@ -32,7 +31,7 @@ from agenthub.domain.services.hitl.threads import CallThread, Keeper
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.kept.outcomes import Outcomes, is_taken, no_ticket
 from agenthub.domain.services.kept.register import Held, Register, Waiting
-from agenthub.domain.services.kept.revival import Revival
+from agenthub.domain.services.kept.revival import LOOK_EVERY_S, Revival
 from agenthub.domain.services.kept.rows import (
     binding_of,
     errand_of,
@@ -139,7 +138,7 @@ class HeldCalls:
             return await self._calls.carry(view, errand, caller, target)
         call = self._equal(view, errand) or self._begin(view, errand, caller, target)
         try:
-            return await self._attend(call, caller, hold_s)
+            return await self._attend(call, view.principal, caller, hold_s)
         except asyncio.CancelledError:
             self._give_up(call)
             raise
@@ -160,15 +159,11 @@ class HeldCalls:
         (`ticket_not_found`), or what the call ended with.
         """
         call = self._register.at(ticket)
-        if call is not None:
-            if call.owner != owner_of(principal) or binding not in (None, call.binding):
-                raise no_ticket(ticket)
-            try:
-                return await self._attend(call, caller, hold_s)
-            except ConflictError as error:
-                if not is_taken(error):
-                    raise
-        return await self._outcomes.wait(principal, HeldCallId(ticket), binding, hold_s)
+        if call is None:
+            return await self._outcomes.wait(principal, HeldCallId(ticket), binding, hold_s)
+        if call.owner != owner_of(principal) or binding not in (None, call.binding):
+            raise no_ticket(ticket)
+        return await self._attend(call, principal, caller, hold_s)
 
     async def load(self) -> None:
         """Take up what the last process left. Call when the servers begin to connect."""
@@ -268,7 +263,9 @@ class HeldCalls:
             call.outcome = outcome if call.attended else None
         call.expires_at = self._clock.now() + self._queue.ttl
 
-    async def _attend(self, call: Held, caller: Caller, hold_s: float | None) -> Outcome | Waiting:
+    async def _attend(
+        self, call: Held, principal: Principal, caller: Caller, hold_s: float | None
+    ) -> Outcome | Waiting:
         """Wait for the outcome, at most the hold from when a person is asked on."""
         thread = call.thread
         call.attended += 1
@@ -287,6 +284,8 @@ class HeldCalls:
             call.attended -= 1
             if thread is not None:
                 thread.listener = thread.caller
+        if call.id is not None and is_taken(call.outcome):
+            return await self._outcomes.wait(principal, call.id, None, hold_s)
         return await self._result(call)
 
     def _ticket(self, call: Held, call_id: HeldCallId, thread: CallThread) -> Waiting:
@@ -372,6 +371,8 @@ class HeldCalls:
     async def _continued(self, row: HeldCall, thread: CallThread) -> Outcome:
         """Wait for the person, then for the server, and carry the errand on."""
         await self._queue.wait(row.requests)
+        if not self._queue.is_dead(None, row.expires_at):
+            await self._pause(LOOK_EVERY_S)  # another hub may live that has the agent with it
         try:
             principal = await self._revival.principal(row.workspace, row.subject)
             view, errand = View(principal, row.view_group, row.view_server), errand_of(row)

@@ -27,6 +27,7 @@ from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
 from agenthub.domain.services.identity import KeyDraft
+from agenthub.domain.services.kept.rows import kept_outcome
 from tests.fakes.storage import FakeUnitOfWork
 from tests.support.held import ACCEPTED, RESULT, TTL_S, Agent, House, Hub, ask_form
 from tests.support.waiting import eventually, soon
@@ -477,6 +478,33 @@ async def test_of_two_hubs_that_go_on_with_a_call_one_does(house: House) -> None
         assert await result(one, found.ticket) == RESULT
         assert await result(other, found.ticket) == RESULT
     assert len(house.server.sent) == 1
+
+
+async def test_who_waits_where_another_hub_goes_on_gets_the_outcome_from_the_store(
+    house: House,
+) -> None:
+    await house.put_policy()
+    async with house.living(shared=True) as one, begun(one.call()) as call:
+        request = await house.asked(ToolApproval)
+        was = house.row(request.held)
+        row = was.running("another hub")
+        await one.queue.keep(row, was)
+        await one.approvals.approve(OWNER, request.id)
+        done = row.done(kept_outcome(DeclinedError("done there")), row.expires_at)
+        await one.queue.keep(done, row)
+        with pytest.raises(DeclinedError, match="done there"):
+            await call.ended()
+    assert house.server.sent == []
+
+
+async def test_a_hub_beside_others_lets_the_one_with_the_agent_go_first(house: House) -> None:
+    await house.put_policy()
+    async with house.living(shared=True) as one, begun(one.call()) as call:
+        request = await house.asked(ToolApproval)
+        async with house.living(shared=True) as other:
+            await one.approvals.approve(OWNER, request.id)
+            assert isinstance(await call.ended(), Outcome)
+            assert other.client.requests == []
 
 
 async def test_a_thing_that_breaks_is_a_fault_that_tells_nothing(house: House) -> None:

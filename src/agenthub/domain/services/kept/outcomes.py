@@ -86,6 +86,6 @@ def no_ticket(ticket: str) -> NotFoundError:
     return NotFoundError(text, code="ticket_not_found")
 
 
-def is_taken(outcome: Outcome | Exception) -> bool:
+def is_taken(outcome: Outcome | Exception | None) -> bool:
     """Say whether another hub goes on with the call."""
     return isinstance(outcome, ConflictError) and outcome.code == "call_taken"

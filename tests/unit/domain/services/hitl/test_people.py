@@ -1,5 +1,6 @@
 """Who answers what a server asks in a call: the agent, or a person."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -19,7 +20,13 @@ from agenthub.domain.exceptions import (
     UnanswerableError,
     UpstreamError,
 )
-from agenthub.domain.ports.outbound.mcp_client import InputRequired, Question
+from agenthub.domain.ports.outbound.mcp_client import (
+    Answer,
+    Caller,
+    InputRequired,
+    Question,
+    UpstreamRequest,
+)
 from agenthub.domain.services.calls import Outcome
 from tests.support.held import (
     ACCEPTED,
@@ -138,6 +145,21 @@ async def test_nobody_answering_in_time_is_no_refusal(house: House) -> None:
             await call.ended()
     assert caught.value.code == "request_expired"
     assert house.server.given == []
+
+
+async def test_questions_at_the_same_time_are_answered_each_by_itself(house: House) -> None:
+    async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+        answers = await asyncio.gather(caller.ask(ask_form()), caller.ask(ask_link()))
+        return Answer(b"[" + b",".join(answers) + b"]", Era.LEGACY)
+
+    async with house.living() as hub:
+        hub.client.handle = handle
+        async with begun(hub.call()) as call:
+            form, link = await rounds_of(house, hub, 2)
+            assert house.row(form.held).requests == (form.id, link.id)
+            await hub.respond(link, Action.CANCEL)
+            await hub.respond(form)
+            assert json.loads(result_of(await call.ended())) == [ACCEPTED, {"action": "cancel"}]
 
 
 async def test_a_rejected_wish_for_a_model_is_the_error_that_mcp_says(house: House) -> None:
