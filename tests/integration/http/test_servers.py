@@ -222,7 +222,7 @@ async def test_arguments_reach_the_server_as_they_were_written(hub: Served) -> N
     _, request, caller = hub.world.client.requests[-1]
     assert request.params["arguments"] == written[14:-1]
     assert request.params["name"] == b'"add_numbers"'
-    assert caller.capabilities == {}
+    assert set(caller.capabilities) == {"elicitation", "sampling"}  # what people can answer
 
 
 @pytest.mark.parametrize("uri", ["demo://notes/a b", "file:///a/b%20c?x=1#y", "x:y/../z"])
@@ -268,7 +268,7 @@ async def test_errors_of_a_server_are_told_apart(
     assert problem.get("rpc_code") == getattr(error, "code", None) or status == 504
 
 
-async def test_a_server_that_asks_gets_no_answer_over_rest(hub: Served) -> None:
+async def test_a_server_that_asks_what_no_person_is_asked_is_at_fault(hub: Served) -> None:
     await hub.register("demo")
 
     async def ask(request: Any, caller: Any) -> Answer:
@@ -277,7 +277,7 @@ async def test_a_server_that_asks_gets_no_answer_over_rest(hub: Served) -> None:
 
     hub.world.client.handle = ask
     answer = await hub.http.post(f"{SERVERS}/demo/tools/add_numbers", json={})
-    assert (answer.status_code, body_of(answer)["code"]) == (409, "question_unanswerable")
+    assert (answer.status_code, body_of(answer)["code"]) == (502, "question_refused")
 
 
 async def test_who_hangs_up_cancels_the_call(hub: Served) -> None:

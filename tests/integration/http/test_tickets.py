@@ -46,6 +46,18 @@ def asking(hub: Served) -> None:
     hub.world.client.handle = handle
 
 
+def asking_in_rounds(hub: Served) -> None:
+    """Let the server want two answers before it does each call."""
+
+    async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+        if "inputResponses" in request.params:
+            return Answer(ECHO, Era.MODERN)
+        needed = InputRequired({"one": QUESTION, "two": QUESTION}, "s1")
+        return Answer(b"{}", Era.MODERN, needed)
+
+    hub.world.client.handle = handle
+
+
 def sent(hub: Served) -> list[Any]:
     """Give the params of what reached the server."""
     return [
@@ -117,13 +129,7 @@ async def test_an_answer_within_the_hold_needs_no_ticket(tmp_path: Path) -> None
 
 
 async def test_a_round_of_a_modern_server_is_answered_together(hub: Served) -> None:
-    async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
-        if "inputResponses" in request.params:
-            return Answer(ECHO, Era.MODERN)
-        needed = InputRequired({"one": QUESTION, "two": QUESTION}, "s1")
-        return Answer(b"{}", Era.MODERN, needed)
-
-    hub.world.client.handle = handle
+    asking_in_rounds(hub)
     waiting = await call(hub)
     asked = await items(hub, ELICITATIONS, status="pending")
     assert {one["call"] for one in asked} == {waiting["ticket"]}
@@ -188,11 +194,12 @@ async def test_an_unanswered_call_is_gone(tmp_path: Path) -> None:
 async def test_a_server_that_asks_when_no_person_answers_is_told_so(tmp_path: Path) -> None:
     async with served(tmp_path, HitlSettings(enabled=False)) as hub:
         await hub.register("demo")
-        asking(hub)
-        assert told(await hub.http.post(CALL, json={})) == (409, "question_unanswerable")
+        for server in (asking, asking_in_rounds):
+            server(hub)
+            assert told(await hub.http.post(CALL, json={})) == (409, "question_unanswerable")
         await guard(hub)
         assert told(await hub.http.post(CALL, json={})) == (409, "question_unanswerable")
-        assert len(sent(hub)) == 1
+        assert len(sent(hub)) == 2
 
 
 async def test_a_ticket_is_for_whoever_made_the_call(hub: Served) -> None:
