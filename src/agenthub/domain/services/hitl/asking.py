@@ -8,7 +8,7 @@ from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.resilience.policy import Answering
 from agenthub.domain.exceptions import UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import Caller, InputRequired, Question, RawObject
-from agenthub.domain.services.hitl.callers import answered_by, joined
+from agenthub.domain.services.hitl.callers import answers_of, joined, retry_with
 from agenthub.domain.services.hitl.threads import CallThread
 
 
@@ -67,21 +67,25 @@ class AskingCaller(Caller):
 
     async def answer(self, needed: InputRequired) -> RawObject:
         """Have one round of a modern server answered; give the retry's extra params."""
-        questions = list(needed.requests.values())
-        if not questions or self._is_agents(questions):
+        given: Mapping[str, bytes] = {}
+        agents, others = self._parted(needed.requests)
+        if agents or not others:
             try:
-                return await answered_by(self._thread.caller, needed)
+                given = await answers_of(self._thread.caller, agents)
             except UnanswerableError:
-                if not self._may_turn_to_people(questions):
+                if not self._may_turn_to_people(list(needed.requests.values())):
                     raise
-        return await self._thread.round(needed, self._target)
+                others = needed.requests
+        if not others:
+            return retry_with(given, needed.state)
+        return await self._thread.round(InputRequired(others, needed.state), self._target, given)
 
     def relays(self, needed: InputRequired) -> bool:
         """Say whether the agent gets these questions itself, and comes back with its answers."""
         if self.era is Era.LEGACY or self._thread.is_held:
             return False
-        questions = list(needed.requests.values())
-        return not questions or self._is_agents(questions)
+        agents, others = self._parted(needed.requests)
+        return (bool(agents) and not others) or not needed.requests
 
     def takes_links(self, needed: InputRequired) -> bool:
         """Say whether a legacy server's error that names links is to go to the agent as it is."""
@@ -96,6 +100,24 @@ class AskingCaller(Caller):
         if self._who is not Answering.AGENT_FIRST:
             return self._who is Answering.AGENT
         return self._can_all(questions) or not self._thread.people.can_answer(questions)
+
+    def _parted(
+        self, questions: dict[str, Question]
+    ) -> tuple[dict[str, Question], dict[str, Question]]:
+        """Part a round: what the agent is asked, and what people are.
+
+        One side answers all of it where it can. Where neither can, the agent answers what it
+        declared: a server was told what both can together.
+        """
+        if not self._is_agents(list(questions.values())):
+            return {}, questions
+        if self._who is not Answering.AGENT_FIRST or self._can_all(questions.values()):
+            return questions, {}
+        caller = self._thread.caller
+        others = {key: one for key, one in questions.items() if not caller.can_answer(one)}
+        if not self._thread.people.can_answer(list(others.values())):
+            return questions, {}
+        return {key: one for key, one in questions.items() if key not in others}, others
 
     def _can_all(self, questions: Iterable[Question]) -> bool:
         return all(self._thread.caller.can_answer(one) for one in questions)

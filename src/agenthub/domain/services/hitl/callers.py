@@ -48,9 +48,13 @@ def joined(own: Mapping[str, Any], of_people: Mapping[str, Any]) -> dict[str, An
 
 
 async def answered_by(caller: Caller, needed: InputRequired) -> RawObject:
-    """Ask the caller every question of one round, in order; give the retry's extra params."""
-    answers = {key: await caller.ask(question) for key, question in needed.requests.items()}
-    return retry_with(answers, needed.state)
+    """Have the caller answer one round; give the retry's extra params."""
+    return retry_with(await answers_of(caller, needed.requests), needed.state)
+
+
+async def answers_of(caller: Caller, questions: Mapping[str, Question]) -> dict[str, bytes]:
+    """Ask the caller every question of one round, in order; give the answers."""
+    return {key: await caller.ask(question) for key, question in questions.items()}
 
 
 def retry_with(answers: Mapping[str, bytes], state: str | None) -> RawObject:

@@ -134,10 +134,17 @@ class CallThread:
         await self._go_on()
         return answer
 
-    async def round(self, needed: InputRequired, target: Target) -> RawObject:
-        """Have a person answer one round of a modern server; give the retry's extra params."""
+    async def round(
+        self, needed: InputRequired, target: Target, given: Mapping[str, bytes]
+    ) -> RawObject:
+        """Have a person answer one round of a modern server; give the retry's extra params.
+
+        `given` are the answers that the agent has given to other questions of the round.
+        """
         keys = list(needed.requests)
         going_on: dict[str, Any] = {"keys": keys, "state": needed.state}
+        if given:
+            going_on["given"] = {key: answer.decode() for key, answer in given.items()}
         if self.arguments is not None:
             going_on["arguments"] = self.arguments
         makes = [self._request(one, key, target) for key, one in needed.requests.items()]
@@ -233,7 +240,9 @@ class CallThread:
     ) -> RawObject:
         answers = [answer_of(request) for request in settled]
         await self._go_on()
-        by_key = dict(zip(going_on["keys"], answers, strict=True))
+        of_agent: dict[str, str] = going_on.get("given", {})
+        by_key = {key: answer.encode() for key, answer in of_agent.items()}
+        by_key |= zip(going_on["keys"], answers, strict=True)
         return retry_with(by_key, going_on["state"])
 
     async def _ask(

@@ -241,6 +241,25 @@ async def test_a_person_answers_the_whole_round_of_which_the_agent_can_but_a_par
     assert agent.asked == []
 
 
+@pytest.mark.parametrize("era", list(Era))
+async def test_a_round_that_neither_can_answer_alone_is_answered_by_both(
+    house: House, era: Era
+) -> None:
+    sampled = b'{"role":"assistant","model":"m","content":{"type":"text","text":"hi"}}'
+    wish = Question("calc", SAMPLE, json.dumps(WISH).encode())
+    house.server.rounds = [InputRequired({"a": ask_form(), "b": wish}, "s1")]
+    agent = Agent(era, {SAMPLE: sampled})
+    async with house.living() as hub, begun(hub.call(agent)) as call:
+        asked = await house.asked(ElicitationRequest)
+        [row] = house.rows
+        assert row.going_on == {"keys": ["a"], "state": "s1", "given": {"b": sampled.decode()}}
+        await hub.respond(asked)
+        assert result_of(await call.ended()) == RESULT
+    assert [question.method for question in agent.asked] == [SAMPLE]
+    responses = json.loads(house.server.sent[1].params["inputResponses"])
+    assert responses == {"a": ACCEPTED, "b": json.loads(sampled)}
+
+
 async def test_a_round_that_asks_wrongly_is_the_servers_fault(house: House) -> None:
     wrong = Question("calc", ELICIT, b'{"message":"?","requestedSchema":{"type":"array"}}')
     house.server.rounds = [InputRequired({"a": wrong}, None)]
