@@ -107,6 +107,7 @@ async def test_a_call_whose_server_asks_gives_a_ticket_and_then_the_result(hub: 
     assert waiting["requests"] == [asked["id"]]
     assert asked["call"] == waiting["ticket"]
     assert (asked["tool"], asked["subject"]) == ("add_numbers", "owner")
+    assert asked["agent"] == hub.http.headers["user-agent"]
     early = await hub.http.get(waiting["collect"])
     assert (early.status_code, early.json()["ticket"]) == (202, waiting["ticket"])
     await hub.http.post(f"{ELICITATIONS}/{asked['id']}/respond", json=ANNA)

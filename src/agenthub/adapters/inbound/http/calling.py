@@ -18,6 +18,7 @@ from agenthub.domain.services.held import Waiting
 
 TICKETS = "/api/tickets"
 POLL_AFTER_S = 1
+MAX_AGENT_LENGTH = 200
 
 
 class WaitingOut(BaseModel):
@@ -40,8 +41,9 @@ class RestCaller(Caller):
     wants_progress = False
     log_level = None
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, request: Request) -> None:
         self.client = f"rest:{principal.subject}"
+        self.agent = request.headers.get("user-agent", "")[:MAX_AGENT_LENGTH]
 
     async def progress(self, params: RawObject) -> None:
         """Nobody listens."""
@@ -64,7 +66,7 @@ async def carry(
     view = hub.catalog.view_server(principal, server)
 
     async def go() -> Response:
-        return _answer(await hub.held.carry(view, errand, RestCaller(principal)))
+        return _answer(await hub.held.carry(view, errand, RestCaller(principal, request)))
 
     return await unless_hung_up(request, go)
 
@@ -78,7 +80,7 @@ async def collect(
     """
 
     async def go() -> Response:
-        caller = RestCaller(principal)
+        caller = RestCaller(principal, request)
         return _answer(await hub.held.resume(principal, ticket, caller, hold_s=wait_s))
 
     return await unless_hung_up(request, go)
