@@ -519,6 +519,50 @@ async def test_a_thing_that_breaks_is_a_fault_that_tells_nothing(house: House) -
     assert "secret" not in caught.value.message
 
 
+async def test_an_outcome_that_cannot_be_stored_still_reaches_who_waits(house: House) -> None:
+    house.server.questions = [ask_form()]
+    async with house.living() as hub, begun(hub.call()) as calling:
+        keep = hub.queue.keep
+
+        async def kept(call: HeldCall, was: HeldCall, begin: Collection[RequestId] = ()) -> None:
+            if call.status is HeldStatus.DONE:
+                raise UnavailableError("down", code="storage_unavailable")
+            await keep(call, was, begin)
+
+        hub.queue.keep = kept
+        await hub.respond(await house.asked(ElicitationRequest))
+        assert isinstance(await calling.ended(), Outcome)
+
+
+async def test_a_question_that_cannot_be_stored_leaves_nothing_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenthub.domain.services.hitl.queue.MAX_PENDING", 0)
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0) as hub:
+        with pytest.raises(QuotaError):
+            await soon(hub.call())
+        monkeypatch.undo()
+        assert isinstance(await waiting(hub), Waiting)
+    assert len(house.rows) == 1
+
+
+async def test_an_approval_whose_call_a_limit_holds_back_has_failed(house: House) -> None:
+    await house.put_policy()
+    limit = {"rate_per_s": 0.001, "burst": 1}
+    async with house.living(rate_limit=limit) as hub:
+        for count in (1, 2):
+            async with begun(hub.call()) as call:
+                await hub.approvals.approve(OWNER, (await house.asked(ToolApproval, count)).id)
+                if count == 1:
+                    await call.ended()
+                    continue
+                with pytest.raises(QuotaError):
+                    await call.ended()
+    assert house.statuses() == [RequestStatus.COMPLETED, RequestStatus.FAILED]
+    assert len(house.server.sent) == 1
+
+
 async def test_progress_goes_to_whoever_attends(house: House) -> None:
     house.server.questions = [ask_form()]
     async with house.living(hold_s=0) as hub:
