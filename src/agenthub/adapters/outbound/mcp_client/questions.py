@@ -64,7 +64,10 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class _Audience:
-    """One caller of each client that a question may be meant for, gone ones counted too."""
+    """The newest caller of each client that a question may be meant for, the last one first.
+
+    `clients` counts those too that gave their requests up.
+    """
 
     callers: tuple[Caller, ...]
     clients: int
@@ -112,7 +115,7 @@ class Questions:
     def put(
         self, request: Request, askers: Sequence[Asker], ghosts: AbstractSet[str] = frozenset()
     ) -> None:
-        """Answer a server's request, or ask behind `askers` and answer then.
+        """Answer a server's request, or ask behind `askers`, oldest first, and answer then.
 
         Several askers are one when their callers are the same client. Nobody else hears of it.
         `ghosts` are the clients of requests that were given up and may still be worked on. While
@@ -172,7 +175,7 @@ class Questions:
 
     def _audience(self, askers: Sequence[Asker], ghosts: AbstractSet[str]) -> _Audience:
         callers: dict[str, Caller] = {}
-        for asker in askers:
+        for asker in reversed(askers):  # a server asks soon after it was asked
             callers.setdefault(asker.caller.client, asker.caller)
         if len(callers) > 1:
             self.unattributed += 1

@@ -127,11 +127,15 @@ class CallThread:
         return await self._cleared(settled)
 
     async def question(self, question: Question, target: Target) -> bytes:
-        """Have a person answer what a server asks in the middle of a request."""
+        """Have a person answer what a server asks in the middle of a request.
+
+        On one pipe that may be another request than this call's, which may end meanwhile.
+        """
         make = self._request(question, "", target)
         [settled] = await self._ask([make], None)
         answer = answer_of(settled)
-        await self._go_on()
+        if self.row is None or self.row.status is not HeldStatus.DONE:
+            await self._go_on()
         return answer
 
     async def round(

@@ -169,6 +169,21 @@ async def test_a_question_with_two_clients_running_is_put_to_a_person_as_nobodys
             await call
 
 
+async def test_of_two_calls_of_one_client_the_newer_is_asked_through() -> None:
+    async with bench() as it:
+        older, newer = FakeCaller("ann"), FakeCaller("ann")
+        calls = [it.call(caller) for caller in (older, newer)]
+        for _ in calls:
+            await it.wire.next()
+        it.ask()
+        assert (await it.wire.next())["result"] == {"action": "accept"}
+        assert (len(older.asked), len(newer.asked)) == (0, 1)
+        it.reply(1)
+        it.reply(2)
+        for call in calls:
+            await call
+
+
 async def test_while_a_person_is_asked_for_nobody_no_clock_runs() -> None:
     async with bench() as it:
         ann, bob = FakeCaller("ann", has_person=True), FakeCaller("bob")

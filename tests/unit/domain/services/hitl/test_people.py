@@ -18,6 +18,7 @@ from agenthub.domain.exceptions import (
     GoneError,
     RpcError,
     UnanswerableError,
+    UnavailableError,
     UpstreamError,
 )
 from agenthub.domain.ports.outbound.mcp_client import (
@@ -112,6 +113,24 @@ async def test_a_person_is_asked_when_the_agent_is_gone_in_the_middle(house: Hou
         await hub.respond(await house.asked(ElicitationRequest))
         await call.ended()
     assert house.server.given == [ACCEPTED]
+
+
+async def test_an_answer_reaches_the_server_though_the_call_it_was_asked_through_has_ended(
+    house: House,
+) -> None:
+    async with house.living() as hub, asyncio.TaskGroup() as group:
+        asking: list[asyncio.Task[bytes]] = []
+
+        async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+            asking.append(group.create_task(caller.ask(ask_form())))
+            await house.asked(ElicitationRequest)
+            return Answer(RESULT, Era.LEGACY)
+
+        hub.client.handle = handle
+        assert result_of(await soon(hub.call())) == RESULT
+        await hub.respond(await house.asked(ElicitationRequest))
+
+        assert json.loads(await soon(asking[0])) == ACCEPTED
 
 
 async def test_a_question_of_nobodys_goes_to_a_person_and_names_no_agent(house: House) -> None:
@@ -384,6 +403,17 @@ async def test_rounds_of_a_call_that_was_changed_keep_to_the_change(house: House
         assert result_of(await call.ended()) == RESULT
     assert house.server.arguments == [{"n": 2}, {"n": 2}]
     assert len(agent.asked) == 1
+
+
+async def test_what_stands_in_for_a_changed_call_gets_the_change_too(house: House) -> None:
+    await house.put_policy(tool="add")
+    house.server.errors = [UnavailableError("down", code="server_unreachable")]
+    add = {"fallback": {"tool": "add2"}, "retry": {"max_retries": 0}}
+    async with house.living(tools={("calc", "add"): add}) as hub, begun(hub.call()) as call:
+        approval = await house.asked(ToolApproval)
+        await hub.approvals.approve(OWNER, approval.id, arguments={"n": 2})
+        await call.ended()
+    assert house.server.arguments == [{"n": 2}, {"n": 2}]
 
 
 async def test_a_member_that_stands_twice_is_sent_as_it_was_looked_at(house: House) -> None:
