@@ -45,12 +45,13 @@ def policies_over(
     uow: UnitOfWork,
     *,
     timeout_s: float,
+    tools: dict[tuple[str, str], dict[str, Any]] | None = None,
     **more: Any,
 ) -> PolicyService:
+    """Make the policies of a hub: `more` are its own, `tools` those of (server, tool)."""
     hub = {"timeout_s": timeout_s, "bulkhead": {"max_concurrent": 1_000}, **more}
-    return PolicyService(
-        client=client, clock=clock, directory=directory, file=FileLayers(hub=hub), uow=uow
-    )
+    file = FileLayers(hub=hub, tools=tools or {})
+    return PolicyService(client=client, clock=clock, directory=directory, file=file, uow=uow)
 
 
 def calls_over(

@@ -275,8 +275,11 @@ class Hub:
     async def start(self) -> None:
         await self.approvals.load()
         await self.client.connect(self.house.endpoint)
-        tool = Item(ItemKind.TOOLS, "add", {"name": "add", "title": "Adding"})
-        self.client.offer(self.house.endpoint.id, Catalog({ItemKind.TOOLS: (tool,)}))
+        tools = tuple(
+            Item(ItemKind.TOOLS, name, {"name": name, "title": "Adding"})
+            for name in ("add", "add2")
+        )
+        self.client.offer(self.house.endpoint.id, Catalog({ItemKind.TOOLS: tools}))
         await self.held.load()
 
     async def call(

@@ -169,14 +169,15 @@ class CallService:
         except HubError as error:
             if not calls_for_fallback(error):
                 raise
+            errand = _as_changed(errand, trip.thread)
             instead = await self._instead(trip, errand, (target, fallback, error))
             if instead is None:
                 raise
             return instead
-        is_changed = trip.thread is not None and trip.thread.arguments is not None
-        if fallback.cached_for_s is not None and is_good(outcome.answer) and not is_changed:
+        if fallback.cached_for_s is not None and is_good(outcome.answer):
             subject, now = trip.view.principal.subject, self._clock.monotonic()
-            self._last.keep(subject, target, errand.params, outcome.answer, now)
+            params = _as_changed(errand, trip.thread).params
+            self._last.keep(subject, target, params, outcome.answer, now)
         return outcome
 
     async def _through(self, trip: Trip, errand: Errand, target: Target) -> Outcome:
@@ -344,6 +345,14 @@ def without_round(errand: Errand) -> Errand:
         if name not in ("inputResponses", "requestState")
     }
     return replace(errand, params=kept)
+
+
+def _as_changed(errand: Errand, thread: CallThread | None) -> Errand:
+    """Give the errand with the arguments that a person has put in the place of the agent's."""
+    if thread is None or thread.arguments is None:
+        return errand
+    arguments = json.dumps(thread.arguments).encode()
+    return replace(errand, params={**errand.params, "arguments": arguments})
 
 
 def _fresh_params(errand: Errand, target: Target) -> RawObject:
