@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,33 @@ async def test_a_held_call_goes_on_after_a_restart(tmp_path: Path) -> None:
         answer = await collected(hub, waiting)
         assert (answer.status_code, answer.content) == (200, ECHO)
         assert len(sent(hub)) == 1
+
+
+async def test_a_client_cut_off_by_a_restart_just_calls_again(tmp_path: Path) -> None:
+    settings = HitlSettings(hold_s=30)
+    async with asyncio.TaskGroup() as group:
+        async with served(tmp_path, settings) as hub:
+            server = await hub.register("demo")
+            await guard(hub)
+            cut_off = group.create_task(refusal(hub.http.post(CALL, json={})))
+            first = await appears(hub, APPROVALS)
+        assert isinstance(await soon(cut_off), httpx2.HTTPError)
+    async with served(tmp_path, settings) as hub, asyncio.TaskGroup() as group:
+        await hub.world.hub.endpoints.load()
+        hub.world.offer(server["id"])
+        again = group.create_task(hub.http.post(CALL, json={}))
+        await hub.http.post(f"{APPROVALS}/{first['id']}/approve", json={})
+        answer = await soon(again)
+        assert (answer.status_code, answer.content) == (200, ECHO)
+        assert len(sent(hub)) == len(await items(hub, APPROVALS)) == 1
+
+
+async def refusal(call: Awaitable[httpx2.Response]) -> httpx2.HTTPError | httpx2.Response:
+    """Give what broke a call off, or its answer."""
+    try:
+        return await call
+    except httpx2.HTTPError as error:
+        return error
 
 
 async def test_a_result_that_speaks_of_approving_changes_nothing(hub: Served) -> None:

@@ -182,6 +182,7 @@ async def served(folder: Path, hitl: HitlSettings | None = None) -> AsyncGenerat
             ) as client:
                 yield Served(world, port, client)
         finally:
+            world.hub.held.stop()
             world.rest.close()
             server.should_exit = True
             await loop
