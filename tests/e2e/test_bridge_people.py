@@ -6,7 +6,7 @@ The person answers over REST, at once or only when the agent has got its ticket.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -64,19 +64,31 @@ class Bridge:
 
     async def person(self, kind: str, server: str) -> Json:
         """Wait for the one question of this kind from this server, and answer it."""
+        (asked,) = await self.pending(kind, server, 1)
+        await self.answer(asked, kind)
+        return asked
+
+    async def answer(self, asked: Json, kind: str, **content: str) -> None:
+        """Answer a question; `content` in place of what is usual."""
         path, verb, body = PERSON[kind]
-
-        async def pending() -> list[Json]:
-            answer = await asyncio.to_thread(self.hub.rest, "GET", f"{path}?status=pending")
-            return [one for one in answer.body["items"] if one["server"] == server]
-
-        found: list[Json] = await eventually(pending, within_s=PATIENCE_S)
-        (asked,) = found
+        if content:
+            body = {**body, "content": content}
         answer = await asyncio.to_thread(
             self.hub.rest, "POST", f"{path}/{asked['id']}/{verb}", body
         )
         assert answer.status == 200, answer.body
-        return asked
+
+    async def pending(self, kind: str, server: str, count: int) -> list[Json]:
+        """Wait until so many questions are open; the oldest first."""
+
+        async def look() -> list[Json]:
+            path = f"{PERSON[kind][0]}?status=pending"
+            answer = await asyncio.to_thread(self.hub.rest, "GET", path)
+            found = [one for one in answer.body["items"] if one["server"] == server]
+            return found[::-1] if len(found) >= count else []
+
+        found: list[Json] = await eventually(look, within_s=PATIENCE_S)
+        return found
 
     def done_once(self, server: str, told: str) -> bool:
         self.deeds[server] += 1
@@ -121,13 +133,16 @@ async def _sample(context: object, params: object) -> types.CreateMessageResult:
 
 
 @asynccontextmanager
-async def agent(bridge: Bridge, era: str, *, able: bool) -> AsyncIterator[Client]:
+async def agent(
+    bridge: Bridge, era: str, *, able: bool, name: str = "matrix"
+) -> AsyncIterator[Client]:
     """Connect an agent that can be asked everything, or nothing."""
     async with (
         httpx2.AsyncClient(headers=bridge.hub.headers, timeout=PATIENCE_S) as http,
         Client(
             streamable_http_client(bridge.hub.url("/mcp"), http_client=http),
             mode=MODES[era],
+            client_info=types.Implementation(name=name, version="1"),
             elicitation_callback=_answer if able else None,
             sampling_callback=_sample if able else None,
         ) as client,
@@ -296,3 +311,62 @@ async def test_a_prompt_and_a_resource_may_ask_a_person(
 
         assert told(await soon(call, within_s=PATIENCE_S)) == OF_PERSON["form"]
     assert asked["deed"] == method
+
+
+@each_server
+@pytest.mark.parametrize("late", [False, True], ids=["prompt", "late"])
+@pytest.mark.parametrize("kind", ["form", "approval"])
+async def test_adk_is_never_sent_a_round(
+    bridge: Bridge, server: str, kind: str, late: bool
+) -> None:
+    name, given = (f"ask_{kind}", {}) if kind in KINDS else ("act", {"amount": 1})
+    async with (
+        agent(bridge, "modern", able=True, name="google-adk") as client,
+        asyncio.TaskGroup() as group,
+    ):
+        work = client.session.call_tool(f"{server}__{name}", given, allow_input_required=True)
+        call = group.create_task(work)
+        if late:
+            await asyncio.wait([call], timeout=2 * HOLD_S)
+        asked = await bridge.person(kind, server)
+        result = await soon(call, within_s=PATIENCE_S)
+        assert isinstance(result, types.CallToolResult)
+        words = told(await collected(client, result))
+
+    assert asked["agent"] == "google-adk"
+    assert words.startswith(OF_PERSON[kind])
+    if kind == "approval":
+        assert bridge.done_once(server, words)
+
+
+@pytest.fixture
+def crowded(bridge: Bridge) -> Iterator[str]:
+    """A legacy server on one pipe, at which nobody has asked yet."""
+    command = fixture_command("asking_server", "--era", "legacy", "--transport", "stdio")
+    bridge.hub.register_stdio("crowded", *command)
+    yield "crowded"
+    bridge.hub.unregister("crowded")
+
+
+@each_era
+@pytest.mark.parametrize("agents", [1, 2])
+async def test_on_one_pipe_nobody_guesses_whose_question_it_is(
+    bridge: Bridge, crowded: str, era: str, agents: int
+) -> None:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        clients = [
+            await stack.enter_async_context(agent(bridge, era, able=False)) for _ in range(agents)
+        ]
+        calls: list[asyncio.Task[types.CallToolResult]] = []
+        asked: list[Json] = []
+        for count, client in enumerate((clients[0], clients[-1]), 1):
+            calls.append(group.create_task(called(client, crowded, "form")))
+            asked = await bridge.pending("form", crowded, count)
+        await bridge.answer(asked[1], "form", name="Grace")
+        await bridge.answer(asked[0], "form", name="Ada")
+        words = [told(await soon(call, within_s=PATIENCE_S)) for call in calls]
+
+    assert words == [f'accept: {{"name": "{name}"}}' for name in ("Ada", "Grace")]
+    is_known = agents == 1 and era == "legacy"
+    assert [one["deed"] for one in asked] == ["tools/call", "tools/call" if is_known else ""]
+    assert asked[1]["agent"] == ("matrix" if is_known else "")
