@@ -99,7 +99,8 @@ class Stage:
         message = {"jsonrpc": "2.0", "id": text, "method": "tools/call", "params": params}
         while True:
             async with self.http.post(f"{self.url}/mcp", json=message, headers=HEADERS) as answer:
-                result = last_message(await answer.text()).get("result", {})
+                message_back = last_message(await answer.text())
+            result = message_back.get("result", message_back)
             if result.get("resultType") != "input_required":
                 break
             params["requestState"] = result["requestState"]
@@ -108,7 +109,9 @@ class Stage:
             return
         content = result.get("content", [{}])[0].get("text", json.dumps(result))
         self.meter.results[text] = content
-        self.meter.to_result_ms.append((done - self.meter.answered_at[text]) * 1e3)
+        answered_at = self.meter.answered_at.get(text)
+        if answered_at is not None:  # else it ended without an answer: a wrong result
+            self.meter.to_result_ms.append((done - answered_at) * 1e3)
 
     async def follow(self, is_over: asyncio.Event) -> None:
         """Hear of the questions, and look each of them up."""
@@ -175,10 +178,12 @@ def last_message(body: str) -> dict:
 
 async def many_waiting(stage: Stage, waiting: int, rate: float) -> None:
     async with asyncio.TaskGroup() as group:
-        for number in range(waiting):
-            group.create_task(stage.call(f"call-{number}"))
-        questions = await stage.gathered(waiting)
-        await stage.answer_all(questions, rate)
+        calls = [group.create_task(stage.call(f"call-{number}")) for number in range(waiting)]
+        questions = [group.create_task(stage.gathered(waiting))]
+        done, _ = await asyncio.wait(calls + questions, return_when=asyncio.FIRST_COMPLETED)
+        if questions[0] not in done:
+            raise RuntimeError(f"a call did not wait: {stage.meter.results}")
+        await stage.answer_all(questions[0].result(), rate)
 
 
 async def question_to_event(stage: Stage) -> None:
