@@ -29,6 +29,7 @@ from agenthub.domain.services.hitl.people import People
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.threads import CallThread, Keeper
 from agenthub.domain.services.identity import IdentityService
+from agenthub.domain.services.kept.holding import held_until
 from agenthub.domain.services.kept.outcomes import Outcomes, is_taken, no_ticket
 from agenthub.domain.services.kept.register import Held, Register, Waiting
 from agenthub.domain.services.kept.revival import LOOK_EVERY_S, Revival
@@ -116,6 +117,7 @@ class HeldCalls:
     def stop(self) -> None:
         """The hub is stopping: from now on a cancelled call is not withdrawn."""
         self._people.is_stopping = True
+        self._outcomes.stop()
 
     async def carry(
         self,
@@ -274,11 +276,10 @@ class HeldCalls:
         try:
             if thread is not None:
                 await thread.asked.wait()
-            if not call.done.is_set():
-                async with asyncio.timeout(self._hold_s if hold_s is None else hold_s):
-                    await call.done.wait()
-        except TimeoutError:
-            if thread is not None and not call.done.is_set() and call.id is not None:
+            is_over = await held_until(
+                call.done, self._hold_s if hold_s is None else hold_s, caller
+            )
+            if not is_over and thread is not None and call.id is not None:
                 return self._ticket(call, call.id, thread)
         finally:
             call.attended -= 1
@@ -318,10 +319,9 @@ class HeldCalls:
             return
         if call.has_ticket:
             self._register.delivered(call)
-            self._later(self._outcomes.mark(call.id))
         else:
             self._register.remove(call)
-            self._later(self._queue.forget([call.id]))
+        self._later(self._outcomes.delivered(call.id, is_kept=call.has_ticket))
 
     def _give_up(self, call: Held) -> None:
         """The agent wants it no more. Where the hub stops, that is no word of the agent's."""

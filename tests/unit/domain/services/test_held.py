@@ -177,6 +177,18 @@ async def test_what_was_fetched_is_not_given_to_an_equal_request(house: House) -
         assert (await waiting(hub)).ticket != first.ticket
 
 
+async def test_what_was_given_only_just_is_given_once_more_by_the_next_hub(house: House) -> None:
+    """A hub that dies now may have given it to nobody: its words were on their way."""
+    await house.put_policy()
+    async with house.living() as dying, begun(dying.call()) as call:
+        await dying.approvals.approve(OWNER, (await house.asked(ToolApproval)).id)
+        given = await call.ended()
+        async with house.living() as hub:
+            again = await soon(hub.call())
+    assert again == given
+    assert len(house.server.sent) == 1
+
+
 async def test_two_calls_at_once_are_two_though_they_are_equal(house: House) -> None:
     house.server.questions = [ask_form()]
     async with house.living() as hub, begun(hub.call()), begun(hub.call()):

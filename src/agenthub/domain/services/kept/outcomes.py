@@ -17,6 +17,9 @@ from agenthub.domain.services.kept.rows import outcome_from, owner_of
 
 LOOK_EVERY_S = 0.5
 """Between two looks at a call of another hub, which gives no sign."""
+GRACE_S = 1.0
+"""Between giving an outcome and noting it. A hub that dies before may have given it to nobody, and
+has to find it when its agent sends the same request again."""
 
 
 class Outcomes:
@@ -34,6 +37,11 @@ class Outcomes:
         self._hold_s = hold_s
         self._pause = pause
         self._queue = queue
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """The hub stops: what was given is noted at once."""
+        self._stopping.set()
 
     async def of(self, call_id: HeldCallId) -> Outcome | HubError | RpcError:
         """Raises NotFoundError (`ticket_not_found`)."""
@@ -62,6 +70,16 @@ class Outcomes:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    async def delivered(self, call_id: HeldCallId, *, is_kept: bool) -> None:
+        """Note that an outcome was given, soon; one that is not kept is forgotten then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await self._stopping.wait()
+        if is_kept:
+            await self.mark(call_id)
+        else:
+            await self._queue.forget([call_id])
 
     async def mark(self, call_id: HeldCallId) -> None:
         """Note that an outcome was fetched."""
