@@ -1,7 +1,7 @@
 """Agents as the hub's core sees them while one of their requests runs."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,9 @@ class LegacyCaller(AgentCaller):
     def can_answer(self, question: Question) -> bool:
         is_there = self._outlet.is_open and not self._session.is_closed
         return is_there and super().can_answer(question)
+
+    def on_gone(self, listener: Callable[[], None]) -> None:
+        self._outlet.on_gone(listener)
 
     async def ask(self, question: Question) -> bytes:
         """Raises UnanswerableError too when no answer comes in time."""

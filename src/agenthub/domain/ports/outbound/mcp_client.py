@@ -1,7 +1,7 @@
 """The hub as MCP client: every registered server, in both protocol eras."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,12 @@ class Caller(ABC):
     def can_answer(self, question: Question) -> bool:
         """Say whether the agent declared what this question needs, and can be asked just now."""
         return False
+
+    def on_gone(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the agent has hung up without a word: it may come back.
+
+        Never for one whose hanging up withdraws its request.
+        """
 
     @abstractmethod
     async def progress(self, params: RawObject) -> None:
