@@ -31,6 +31,7 @@ class _Outlet(Outlet):
 
     def __init__(self) -> None:
         self.is_there = True
+        self.listeners = list[Callable[[], None]]()
 
     @property
     def is_open(self) -> bool:
@@ -46,7 +47,7 @@ class _Outlet(Outlet):
         self.is_there = False
 
     def on_gone(self, listener: Callable[[], None]) -> None:
-        """Nobody leaves."""
+        self.listeners.append(listener)
 
 
 def legacy(outlet: Outlet) -> tuple[LegacySession, LegacyCaller]:
@@ -78,6 +79,18 @@ def test_an_agent_of_a_session_can_answer_what_it_declared_while_it_can_be_reach
     outlet.is_there = True
     session.close()
     assert not caller.can_answer(ASKED)
+
+
+def test_only_an_agent_of_a_session_hangs_up_without_withdrawing() -> None:
+    outlet, left = _Outlet(), list[str]()
+    _, caller = legacy(outlet)
+    caller.on_gone(lambda: left.append("legacy"))
+    ModernCaller(outlet, ACCENT, facts(), None).on_gone(lambda: left.append("modern"))
+
+    for listener in outlet.listeners:
+        listener()
+
+    assert left == ["legacy"]
 
 
 def test_a_modern_agent_has_a_name_and_no_conversation() -> None:
