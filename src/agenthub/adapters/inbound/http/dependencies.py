@@ -31,8 +31,16 @@ def surroundings_of(request: Request) -> Surroundings:
     return request.app.state.surroundings
 
 
-def _hub(request: Request) -> Hub:
+# Dependencies are coroutines though they await nothing: FastAPI calls each plain function in a
+# thread, which costs more than most routes.
+
+
+async def _hub(request: Request) -> Hub:
     return surroundings_of(request).hub
+
+
+async def _surroundings(request: Request) -> Surroundings:
+    return surroundings_of(request)
 
 
 bearer = HTTPBearer(
@@ -42,7 +50,7 @@ bearer = HTTPBearer(
 )
 
 
-def _principal(
+async def _principal(
     needed: SecurityScopes,
     request: Request,
     shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
@@ -56,13 +64,13 @@ def _principal(
     return principal
 
 
-def _any_caller(
+async def _any_caller(
     enough: SecurityScopes,
     request: Request,
     shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
     """Give whom the gate let in, if one of the scopes is there. Raises DeniedError."""
-    principal = _principal(SecurityScopes(), request, shown)
+    principal = await _principal(SecurityScopes(), request, shown)
     scopes = [Scope(scope) for scope in enough.scopes]
     if not any(principal.allows(scope) for scope in scopes):
         principal.require(scopes[0])
@@ -70,7 +78,7 @@ def _any_caller(
 
 
 HubDep = Annotated[Hub, Depends(_hub)]
-SurroundingsDep = Annotated[Surroundings, Depends(surroundings_of)]
+SurroundingsDep = Annotated[Surroundings, Depends(_surroundings)]
 Reader = Annotated[Principal, Security(_principal, scopes=[Scope.HUB_READ.value])]
 Writer = Annotated[Principal, Security(_principal, scopes=[Scope.HUB_WRITE.value])]
 Admin = Annotated[Principal, Security(_principal, scopes=[Scope.ADMIN.value])]

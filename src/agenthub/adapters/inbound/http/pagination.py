@@ -59,7 +59,7 @@ class Paging:
         return rows[self.offset : end], _encode(str(end)) if end < len(rows) else None
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=200, description="How many items at most.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=512, description="`next_cursor` of the page before.")

@@ -43,7 +43,7 @@ Status = Annotated[
 ]
 
 
-def _statuses(
+async def _statuses(
     status: Annotated[
         list[Status],
         Query(max_length=16, description="Only these; repeated, or parted by commas."),

@@ -18,6 +18,7 @@ from agenthub.domain.ids import HeldCallId, RequestId
 from agenthub.domain.ports.outbound.clock import Clock, IdFactory
 from agenthub.domain.ports.outbound.event_bus import EventBus
 from agenthub.domain.ports.outbound.storage.unit_of_work import Reading, Transaction, UnitOfWork
+from agenthub.domain.services.hitl.ended import Ended
 from agenthub.domain.services.hitl.news import asked, is_news, resolved
 from agenthub.domain.services.hitl.waiters import Waiters
 
@@ -62,6 +63,7 @@ class HitlQueue:
         self._uow = uow
         self._poll_s = poll_s
         self._waiters = Waiters()
+        self._ended = Ended()
         self._hints: set[RequestId] = set()
         self._news = asyncio.Event()
         self._ends: list[datetime] = []
@@ -184,15 +186,19 @@ class HitlQueue:
         NotFoundError, ConflictError, GoneError and what they raise; nothing changed then.
         """
         principal.require(Scope.HITL_ANSWER)
-        async with self._uow.begin(principal) as tx:
-            request = await _find(tx, principal, kind, request_id)
-            now = self._clock.now()
-            moved = move(request, now)
-            if also is not None:
-                await also(tx, moved)
-            await _save(tx, moved, request)
-            tx.emit(resolved(moved, now))
-            await self._commit(tx, moved)
+        async with self._ended.turn(request_id):
+            ended = self._ended.get(principal, request_id)
+            if ended is not None:
+                move(_seen(ended, principal, kind, request_id), self._clock.now())
+            async with self._uow.begin(principal) as tx:
+                request = await _find(tx, principal, kind, request_id)
+                now = self._clock.now()
+                moved = move(request, now)
+                if also is not None:
+                    await also(tx, moved)
+                await _save(tx, moved, request)
+                tx.emit(resolved(moved, now))
+                await self._commit(tx, moved)
         return moved
 
     async def change(
@@ -281,6 +287,7 @@ class HitlQueue:
         """Commit, and tell at once who waits, so that nothing has to be read for them."""
         await tx.commit()
         self._waiters.tell(moved)
+        self._ended.note(moved)
         for request in moved:
             if request.is_open:
                 heapq.heappush(self._ends, request.expires_at)
@@ -345,6 +352,11 @@ class HitlQueue:
 
 async def _find(stored: Reading, principal: Principal, kind: type[R], request_id: str) -> R:
     request = await stored.requests.get(RequestId(request_id))
+    return _seen(request, principal, kind, request_id)
+
+
+def _seen(request: HitlRequest | None, principal: Principal, kind: type[R], request_id: str) -> R:
+    """Give a question that the principal may see. Raises NotFoundError."""
     if not isinstance(request, kind) or principal.group not in (None, request.origin.group):
         raise _not_found(request_id)
     return request

@@ -437,3 +437,21 @@ async def test_where_hubs_share_the_store_a_lease_lives_a_ttl_longer(world: Worl
     world.clock.advance(1)
     assert queue.is_dead("another", end)
     assert not queue.is_dead(queue.lease, end)
+
+
+async def test_who_comes_late_is_told_without_a_transaction(world: World) -> None:
+    queue = world.queue()
+    await ask(queue)
+    await answer(queue)
+    world.uow.is_down = True
+
+    for _ in range(3):
+        with pytest.raises(ConflictError) as late:
+            await answer(queue)
+        assert late.value.code == "request_decided"
+    for stranger, kind in (
+        (replace(PERSON, group=GroupId("another")), ElicitationRequest),
+        (PERSON, ToolApproval),
+    ):
+        with pytest.raises(NotFoundError):
+            await queue.decide(stranger, kind, "R1", lambda request, now: request)
