@@ -65,6 +65,8 @@ class Meter:
     to_event_ms: list[float] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
     peak_mb: float = 0.0
+    cpu_ms: float = 0.0
+    """Of the hub, for each question: four answers, and the call that goes on."""
 
     def wrong(self) -> list[str]:
         """Give the results that are not what the winner answered this very call."""
@@ -183,7 +185,10 @@ async def many_waiting(stage: Stage, waiting: int, rate: float) -> None:
         done, _ = await asyncio.wait(calls + questions, return_when=asyncio.FIRST_COMPLETED)
         if questions[0] not in done:
             raise RuntimeError(f"a call did not wait: {stage.meter.results}")
+        spent = stage.hub.cpu_s()
         await stage.answer_all(questions[0].result(), rate)
+        await asyncio.wait(calls)
+        stage.meter.cpu_ms = round((stage.hub.cpu_s() - spent) * 1e3 / waiting, 2)
 
 
 async def question_to_event(stage: Stage) -> None:
@@ -224,6 +229,7 @@ async def measure(hub: Server, url: str, options: argparse.Namespace) -> dict:
         "wrong_answers": meter.wrong(),
         "answer_to_result_ms": spread(meter.to_result_ms),
         "question_to_event_ms": spread(meter.to_event_ms),
+        "hub_cpu_ms_per_question": meter.cpu_ms,
         "hub_peak_mb": meter.peak_mb,
     }
 
