@@ -209,7 +209,7 @@ class CallService:
             self._accounts.refuse(charge, error)
             raise
         # What is gone on with after a restart had its price set aside before.
-        is_paid = thread is not None and thread.is_continued
+        is_paid = thread is not None and thread.continues(target)
         account = await self._accounts.open(
             charge, None if is_paid else passage.policy.price_nano_usd
         )
@@ -229,7 +229,7 @@ class CallService:
     ) -> Answer:
         """Send; where the questions in an answer are not the agent's, have them answered here."""
         params, method = _own_params(errand, passage.target), errand.deed.value
-        if thread is not None and thread.is_continued:
+        if thread is not None and thread.continues(passage.target):
             params = {**_fresh_params(errand, passage.target), **await thread.given()}
         for questions in count():
             answer = await self._sent(passage, method, without_links(params), errand.meta, caller)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest
-from agenthub.domain.entities.identity import OWNER, Principal
+from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import (
     CancelledByCallerError,
     HubError,
@@ -27,7 +28,7 @@ from agenthub.domain.services.hitl.callers import AbsentCaller
 from agenthub.domain.services.hitl.leftovers import Leftovers
 from agenthub.domain.services.hitl.people import People
 from agenthub.domain.services.hitl.queue import HitlQueue
-from agenthub.domain.services.hitl.threads import CallThread, Keeper
+from agenthub.domain.services.hitl.threads import CallThread
 from agenthub.domain.services.identity import IdentityService
 from agenthub.domain.services.kept.holding import held_until
 from agenthub.domain.services.kept.outcomes import Outcomes, is_taken, no_ticket
@@ -35,7 +36,6 @@ from agenthub.domain.services.kept.register import Held, Register, Waiting
 from agenthub.domain.services.kept.revival import LOOK_EVERY_S, Revival
 from agenthub.domain.services.kept.rows import (
     binding_of,
-    errand_of,
     kept_outcome,
     outcome_from,
     owner_of,
@@ -138,7 +138,7 @@ class HeldCalls:
         people, tool = self._people, target.key if errand.deed is Deed.CALL_TOOL else None
         if errand.deed is Deed.COMPLETE or not people.may_be_asked(target.endpoint_id, tool):
             return await self._calls.carry(view, errand, caller, target)
-        call = self._equal(view, errand) or self._begin(view, errand, caller, target)
+        call = self._equal(view, errand, caller) or self._begin(view, errand, caller, target)
         try:
             return await self._attend(call, view.principal, caller, hold_s)
         except asyncio.CancelledError:
@@ -182,18 +182,12 @@ class HeldCalls:
             self._register.remove(call)
 
     def _begin(self, view: View, errand: Errand, caller: Caller, target: Target) -> Held:
-        principal = view.principal
-        call = Held(owner_of(principal), target.server)
-        keeper = self._keeper(principal, lambda: self._draft(call, view, errand, caller))
+        call = Held(owner_of(view.principal), target.server)
+        draft = partial(self._draft, call, view, errand, caller)
+        keeper = self._revival.keeper(view, errand, caller.era, draft, self._later)
         thread = CallThread(self._people, keeper, caller, target)
         self._launch(call, thread, lambda: self._calls.carry(view, errand, caller, target, thread))
         return call
-
-    def _keeper(self, principal: Principal, draft: Callable[[], HeldCall]) -> Keeper:
-        async def check() -> None:
-            await self._revival.principal(principal.workspace, principal.subject)
-
-        return Keeper(draft, self._later, check)
 
     def _draft(self, call: Held, view: View, errand: Errand, caller: Caller) -> HeldCall:
         """Make a call's row, at its first question."""
@@ -205,7 +199,7 @@ class HeldCalls:
             )
         call_id = call.id or self._people.new_call_id()
         row = row_of(call_id, view, errand, caller, self._clock.now(), self._queue.ttl)
-        self._register.put(call, call_id, row.binding)
+        self._register.put(call, row)
         return row
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -262,7 +256,7 @@ class HeldCalls:
         except Exception:
             _logger.exception("the outcome of a call could not be stored")
         else:
-            call.outcome = outcome if call.attended else None
+            call.outcome, call.thread = outcome if call.attended else None, None
         call.expires_at = self._clock.now() + self._queue.ttl
 
     async def _attend(
@@ -319,35 +313,37 @@ class HeldCalls:
             return
         if call.has_ticket:
             self._register.delivered(call)
+            call.outcome = call.outcome if call.thread else None  # then it is stored
         else:
             self._register.remove(call)
         self._later(self._outcomes.delivered(call.id, is_kept=call.has_ticket))
 
     def _give_up(self, call: Held) -> None:
         """The agent wants it no more. Where the hub stops, that is no word of the agent's."""
-        is_wanted = call.attended or call.done.is_set() or self._people.is_stopping
-        if is_wanted or call.task is None or call.thread is None:
+        is_wanted = call.attended or call.has_ticket or self._people.is_stopping
+        if is_wanted or call.outcome is not None or call.task is None or call.thread is None:
             return
         call.thread.why_dropped = WITHDRAWN
         call.task.cancel()
 
     def _withdraw(self, call: Held) -> None:
-        row = None if call.thread is None else call.thread.row
-        if not self._people.is_stopping and row is not None:
-            self._register.remove(call)
-            self._later(self._queue.withdraw(row, WITHDRAWN))
+        if self._people.is_stopping:
+            return
+        self._register.remove(call)
+        if call.thread is not None and call.thread.row is not None:
+            self._later(self._queue.withdraw(call.thread.row, WITHDRAWN))
 
-    def _equal(self, view: View, errand: Errand) -> Held | None:
+    def _equal(self, view: View, errand: Errand, caller: Caller) -> Held | None:
         """Find an equal call of the same caller's that nobody attends to."""
         if not self._register.has_idle or without_round(errand) is not errand:
             return None
-        return self._register.idle(binding_of(view, errand))
+        return self._register.idle(binding_of(view, errand), caller.agent, caller.conversation)
 
     def _take_up(self, row: HeldCall, requests: Sequence[HitlRequest]) -> None:
         """Go on with a stored call, or keep its outcome."""
         call = Held((row.workspace, row.subject))
         call.has_ticket = True
-        self._register.put(call, row.id, row.binding)
+        self._register.put(call, replace(row, conversation=""))  # a session ends with its hub
         if row.status is HeldStatus.DONE:
             call.is_delivered, call.expires_at = row.delivered_at is not None, row.expires_at
             call.done.set()
@@ -360,8 +356,7 @@ class HeldCalls:
         gone = AbsentCaller(
             era=Era(row.era), client=row.id, agent=row.agent, conversation=row.conversation
         )
-        principal = replace(OWNER, workspace=row.workspace, subject=row.subject)
-        keeper = self._keeper(principal, lambda: row)
+        keeper = self._revival.keeper_of(row, self._later)
         thread = CallThread(self._people, keeper, gone, row=row)
         thread.know(requests)
         thread.asked.set()
@@ -370,13 +365,11 @@ class HeldCalls:
 
     async def _continued(self, row: HeldCall, thread: CallThread) -> Outcome:
         """Wait for the person, then for the server, and carry the errand on."""
-        await self._queue.wait(row.requests)
+        asked = await self._queue.wait(row.requests)
         if not self._queue.is_dead(None, row.expires_at):
             await self._pause(LOOK_EVERY_S)  # another hub may live that has the agent with it
         try:
-            principal = await self._revival.principal(row.workspace, row.subject)
-            view, errand = View(principal, row.view_group, row.view_server), errand_of(row)
-            target = await self._revival.target(view, errand, thread.caller.era)
+            view, errand, target = await self._revival.found(row, asked)
         except Exception as error:
             why = error.message if isinstance(error, HubError) else "The hub failed to go on."
             await thread.fail(row.requests, why)

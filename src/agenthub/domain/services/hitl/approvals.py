@@ -86,8 +86,9 @@ class ApprovalDesk:
     ) -> ToolApproval:
         """Let a call pass, with other arguments where they are given.
 
-        Raises InvalidError, DeniedError (`own_request`: the call was made with the same key),
-        NotFoundError, GoneError, ConflictError (`no_conversation`). Nothing changed then.
+        Raises InvalidError, DeniedError (`own_request`: the call was made with the same key;
+        `denied_by_policy`: a policy forbids it, with these arguments), NotFoundError, GoneError,
+        ConflictError (`no_conversation`). Nothing changed then.
         """
         _check_arguments(arguments)
 
@@ -96,7 +97,9 @@ class ApprovalDesk:
             if arguments is not None and not _is_same(arguments, approval.shown.get("arguments")):
                 decision["arguments"] = arguments
             _require_other(principal, approval)
-            return approval.approved(principal.subject, decision, now)
+            moved = approval.approved(principal.subject, decision, now)
+            self._require_no_denial(moved)
+            return moved
 
         return await self._decide(principal, approval_id, move, remember)
 
@@ -142,6 +145,22 @@ class ApprovalDesk:
         status = decided.status.value
         _logger.info(text, principal.subject, decided.id, status, remember.value)
         return decided
+
+    def _require_no_denial(self, approval: ToolApproval) -> None:
+        """What a policy forbids by now, or with other arguments, no single answer allows."""
+        origin, shown, decision = approval.origin, approval.shown, approval.decision or {}
+        use = ToolUse(
+            server=origin.server,
+            tool=origin.key,
+            annotations=shown["annotations"],
+            arguments=decision.get("arguments", shown["arguments"]),
+            subject=origin.subject,
+            conversation=origin.conversation,
+        )
+        policy = self.verdict(use)
+        if policy is not None and policy.action is PolicyAction.DENY:
+            text = f"The policy {policy.name!r} does not allow this call, with these arguments."
+            raise DeniedError(text, code="denied_by_policy")
 
     async def _standing(
         self, tx: Transaction, approval: ToolApproval, remember: Remember

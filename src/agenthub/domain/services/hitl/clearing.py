@@ -35,7 +35,7 @@ class Clearing:
         Raises InvalidError, DeclinedError, GoneError; UnanswerableError where a person is needed
         and none may be asked.
         """
-        if thread is not None and thread.is_continued:
+        if thread is not None and thread.continues(target):
             return params if thread.arguments is None else _with(params, thread.arguments)
         is_waiting = thread is not None and thread.awaits_approval
         if not is_waiting and not self._approvals.has_policies:

@@ -1,6 +1,7 @@
 """One call's dealings with people while it runs, and the agent that it stands for."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from agenthub.domain.exceptions import (
     ConflictError,
     DeclinedError,
     HubError,
+    NotFoundError,
     RpcError,
+    UnavailableError,
     UpstreamError,
 )
 from agenthub.domain.ids import RequestId
@@ -23,6 +26,8 @@ from agenthub.domain.services.hitl.callers import AbsentCaller, retry_with
 from agenthub.domain.services.hitl.leftovers import change, completed
 from agenthub.domain.services.hitl.people import People, answer_of, fault_of
 
+_logger = logging.getLogger(__name__)
+
 Make = Callable[[HeldCall], HitlRequest]
 
 
@@ -30,13 +35,15 @@ Make = Callable[[HeldCall], HitlRequest]
 class Keeper:
     """What a thread needs of whoever keeps its call.
 
-    `draft` makes the call's row (QuotaError), `later` has work done that outlives the call, and
-    `check` says whether the caller may still do what it began (HubError).
+    `draft` makes the call's row (QuotaError), `later` has work done that outlives the call,
+    `check` says whether the caller may still do what it began (HubError), and `where` leads to
+    the call's target as things are now (HubError).
     """
 
     draft: Callable[[], HeldCall]
     later: Callable[[Coroutine[Any, Any, None]], None]
     check: Callable[[], Awaitable[None]]
+    where: Callable[[], Target]
 
 
 class CallThread:
@@ -82,10 +89,10 @@ class CallThread:
         """Say whether a person was asked, so that nobody but the hub can go on with the call."""
         return self.is_alone or self.row is not None
 
-    @property
-    def is_continued(self) -> bool:
-        """Say whether the call takes up a round that was asked before a restart."""
-        return self._going_on is not None and "keys" in self._going_on
+    def continues(self, target: Target) -> bool:
+        """Say whether the call takes up a round that this target asked before a restart."""
+        is_round = self._going_on is not None and "keys" in self._going_on
+        return is_round and target == self.target
 
     @property
     def awaits_approval(self) -> bool:
@@ -124,7 +131,7 @@ class CallThread:
             going_on = {"approval": True} if target == self.target else None
             make = self._approval(use, policy, target, tool)
             [settled] = await self._ask([make], going_on)
-        return await self._cleared(settled)
+        return await self._cleared(settled, target)
 
     async def question(self, question: Question, target: Target) -> bytes:
         """Have a person answer what a server asks in the middle of a request.
@@ -161,20 +168,27 @@ class CallThread:
 
     async def given(self) -> RawObject:
         """Give what the first request brings along, after a restart: answers and state."""
-        if not self.is_continued or self._going_on is None or self.row is None:
+        if self._going_on is None or self.row is None:
             return {}
         going_on, self._going_on = self._going_on, None
         return await self._answered(going_on, await self._settled(self.row.requests))
 
     async def called(self, error: BaseException | None) -> None:
-        """Note that the call a person let pass was made, or why not."""
+        """Note that the call a person let pass was made, or why not.
+
+        What it came to does not depend on whether that can be noted: the next start makes up for
+        it.
+        """
         if self._begun is None:
             return
         begun, self._begun = self._begun, None
-        if isinstance(error, HubError) and not error.reached_server:
-            await self.fail([begun], error.message)
-        else:
-            await change(self.people.queue, begun, completed)
+        try:
+            if isinstance(error, HubError) and not error.reached_server:
+                await self.fail([begun], error.message)
+            else:
+                await change(self.people.queue, begun, completed)
+        except UnavailableError as fault:
+            _logger.warning("what became of the approval %s is not noted: %s", begun, fault.message)
 
     async def fail(self, ids: Sequence[RequestId], reason: str) -> None:
         """End questions that are open still, for a reason that the person sees."""
@@ -218,7 +232,7 @@ class CallThread:
 
         return make
 
-    async def _cleared(self, approval: HitlRequest) -> dict[str, Any] | None:
+    async def _cleared(self, approval: HitlRequest, target: Target) -> dict[str, Any] | None:
         if approval.status is RequestStatus.REJECTED:
             words = f": {approval.reason}" if approval.reason else "."
             text = f"A person at the hub did not allow this call{words}"
@@ -228,6 +242,8 @@ class CallThread:
         if approval.status is not RequestStatus.APPROVED:
             raise fault_of(approval)
         try:
+            if target == self.target:
+                require_same(self._keeper.where(), approval)
             await self._go_on([approval.id])
         except ConflictError:
             raise  # somebody else goes on with it
@@ -313,6 +329,14 @@ class CallThread:
         """Nobody waits for these any more. When the hub stops, they wait for its return."""
         if not self.people.is_stopping:
             self._keeper.later(self.fail(ids, self.why_dropped))
+
+
+def require_same(target: Target, *asked: HitlRequest) -> None:
+    """Raise NotFoundError unless a call leads where it led when people were asked about it."""
+    for origin in (request.origin for request in asked):
+        if origin.endpoint_id != target.endpoint_id or origin.key not in ("", target.key):
+            text = "What this call was made to is another server's, or another, now. Call again."
+            raise NotFoundError(text, code="target_changed")
 
 
 def require_no_denial(policy: ApprovalPolicy) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from agenthub.domain.entities.hitl.held_call import HeldCall
 from agenthub.domain.ids import HeldCallId, RequestId
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.hitl.threads import CallThread
+from agenthub.domain.services.kept.rows import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,14 @@ class Waiting:
 
 
 class Held:
-    """One call under way, or one whose outcome is kept. `outcome` is None where it is stored."""
+    """One call under way, or one whose outcome is kept. `outcome` is None where it is stored.
+
+    `thread` is there until the outcome is stored.
+    """
 
     __slots__ = (
-        *("attended", "binding", "done", "expires_at", "has_ticket", "id", "is_delivered"),
-        *("outcome", "owner", "server", "task", "thread"),
+        *("agent", "attended", "binding", "conversation", "done", "expires_at", "has_ticket"),
+        *("id", "is_delivered", "outcome", "owner", "server", "task", "thread"),
     )
 
     def __init__(self, owner: tuple[str, str], server: str = "") -> None:
@@ -35,7 +40,7 @@ class Held:
         self.server = server
         self.id: HeldCallId | None = None
         """There from the first question on."""
-        self.binding = ""
+        self.binding = self.agent = self.conversation = ""
         self.thread: CallThread | None = None
         self.task: asyncio.Task[None] | None = None
         self.outcome: Outcome | Exception | None = None
@@ -64,10 +69,11 @@ class Register:
     def at(self, ticket: str) -> Held | None:
         return self._by_ticket.get(HeldCallId(ticket))
 
-    def put(self, call: Held, call_id: HeldCallId, binding: str) -> None:
+    def put(self, call: Held, row: HeldCall) -> None:
         """Keep a call under its ticket."""
-        call.id, call.binding = call_id, binding
-        self._by_ticket[call_id] = call
+        call.id, call.binding = row.id, row.binding
+        call.agent, call.conversation = row.agent, row.conversation
+        self._by_ticket[row.id] = call
 
     def count_of(self, owner: tuple[str, str]) -> int:
         """Count a caller's calls that are not done."""
@@ -84,9 +90,17 @@ class Register:
         """Its agent has gone, and may send the same request again."""
         self._idle.setdefault(call.binding, []).append(call)
 
-    def idle(self, binding: str) -> Held | None:
-        """Give an equal call that nobody attends to."""
-        return next((call for call in self._idle.get(binding, ()) if not call.attended), None)
+    def idle(self, binding: str, agent: str, conversation: str) -> Held | None:
+        """Give an equal call that nobody attends to, and that is no other agent's.
+
+        Agents may share a key. Where both calls name a conversation, it has to be the same.
+        """
+        agent, conversation = plain(agent), plain(conversation)
+        for call in self._idle.get(binding, ()):
+            is_same = not conversation or call.conversation in ("", conversation)
+            if not call.attended and call.agent == agent and is_same:
+                return call
+        return None
 
     def delivered(self, call: Held) -> None:
         """Its agent has what it came to: an equal request is a new one."""

@@ -62,8 +62,8 @@ def row_of(
         view_group=view.group,
         view_server=view.server,
         era=caller.era.value,
-        agent=_plain(caller.agent),
-        conversation=_plain(caller.conversation),
+        agent=plain(caller.agent),
+        conversation=plain(caller.conversation),
         deed=errand.deed.value,
         key=errand.key,
         ref=None if errand.ref is None else errand.ref.value,
@@ -118,6 +118,6 @@ def _texts(raw: RawObject) -> dict[str, str]:
     return {name: value.decode(errors="replace") for name, value in raw.items()}
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Give an agent's word on itself as every database keeps it."""
     return "".join(letter for letter in name if letter.isprintable())[:MAX_AGENT_LENGTH]

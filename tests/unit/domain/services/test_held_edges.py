@@ -1,0 +1,205 @@
+"""What may go wrong with calls that wait for people: cancels, failing storage, changed servers."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
+from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
+from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
+from agenthub.domain.entities.hitl.rules import (
+    ArgumentCondition,
+    Comparison,
+    PolicyAction,
+)
+from agenthub.domain.entities.hitl.tool_approval import ToolApproval
+from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.exceptions import (
+    DeniedError,
+    NotFoundError,
+    QuotaError,
+    UnavailableError,
+)
+from agenthub.domain.ids import HeldCallId, RequestId
+from agenthub.domain.ports.outbound.mcp_client import InputRequired
+from agenthub.domain.services.calls import Outcome
+from agenthub.domain.services.held import Waiting
+from tests.support.held import RESULT, TTL_S, Agent, House, Hub, ask_form
+from tests.support.waiting import eventually, soon
+from tests.unit.domain.services.hitl.calling import begun
+from tests.unit.domain.services.samples import endpoint
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def waiting(hub: Hub, **more: Any) -> Waiting:
+    found = await soon(hub.call(**more))
+    assert isinstance(found, Waiting)
+    return found
+
+
+async def settle() -> None:
+    """Let everything that can go on do so."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_withdrawn_while_its_outcome_is_stored_is_forgotten_in_time(
+    house: House,
+) -> None:
+    house.server.questions = [ask_form()]
+    storing, go = asyncio.Event(), asyncio.Event()
+    async with house.living() as hub:
+        keep = hub.queue.keep
+
+        async def slow(call: HeldCall, was: HeldCall, begin: Collection[RequestId] = ()) -> None:
+            if call.status is HeldStatus.DONE:
+                storing.set()
+                await go.wait()
+            await keep(call, was, begin)
+
+        hub.queue.keep = slow
+        async with begun(hub.call()) as call:
+            await hub.respond(await house.asked(ElicitationRequest))
+            await soon(storing.wait())
+            call.cancel()
+            await settle()
+            go.set()
+        await eventually(lambda: house.rows[0].status is HeldStatus.DONE)
+        await settle()
+        house.clock.advance(TTL_S)
+        await hub.held.tidy()
+        assert house.rows == []
+
+
+async def test_a_call_withdrawn_after_its_question_was_refused_is_not_remembered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenthub.domain.services.hitl.queue.MAX_PENDING", 0)
+    refused, never = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: Any, caller: Any) -> Any:
+        with pytest.raises(QuotaError):
+            await caller.ask(ask_form())
+        refused.set()
+        await never.wait()
+
+    tickets: list[str] = []
+    async with house.living() as hub:
+        new_call_id = hub.people.new_call_id
+
+        def noted() -> HeldCallId:
+            tickets.append(new_call_id())
+            return HeldCallId(tickets[-1])
+
+        hub.people.new_call_id = noted
+        hub.client.handle = handle
+        async with begun(hub.call()) as call:
+            await soon(refused.wait())
+            call.cancel()
+        for ticket in tickets:
+            with pytest.raises(NotFoundError):
+                await soon(hub.held.resume(OWNER, ticket, Agent(), hold_s=0))
+    assert len(tickets) == 1
+
+
+async def test_storage_that_fails_after_the_call_takes_no_outcome_away(house: House) -> None:
+    await house.put_policy()
+    async with house.living() as hub, begun(hub.call()) as call:
+        change = hub.queue.change
+
+        async def failing(
+            request_id: RequestId, move: Callable[[HitlRequest, datetime], HitlRequest]
+        ) -> HitlRequest:
+            raise UnavailableError("down", code="storage_unavailable")
+
+        hub.queue.change = failing
+        await hub.approvals.approve(OWNER, (await house.asked(ToolApproval)).id)
+        assert isinstance(await call.ended(), Outcome)
+        hub.queue.change = change
+
+
+async def test_an_answer_does_not_go_to_another_server_of_the_same_name(house: House) -> None:
+    await house.put_policy()
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    house.endpoint = endpoint("calc", id="another")
+    async with house.living() as hub:
+        await hub.approvals.approve(OWNER, (await house.asked(ToolApproval)).id)
+        with pytest.raises(NotFoundError) as caught:
+            await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
+    assert caught.value.code == "target_changed"
+    assert house.server.sent == []
+    assert house.statuses() == [RequestStatus.FAILED]
+
+
+async def test_a_round_does_not_go_to_another_server_of_the_same_name(house: House) -> None:
+    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")]
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    house.endpoint = endpoint("calc", id="another")
+    async with house.living() as hub:
+        await hub.respond(await house.asked(ElicitationRequest))
+        with pytest.raises(NotFoundError):
+            await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
+    assert len(house.server.sent) == 1
+
+
+async def test_a_tool_that_is_gone_when_a_person_answers_is_not_called(house: House) -> None:
+    await house.put_policy()
+    async with house.living() as hub, begun(hub.call()) as call:
+        approval = await house.asked(ToolApproval)
+        hub.client.offer(
+            house.endpoint.id, Catalog({ItemKind.TOOLS: (Item(ItemKind.TOOLS, "b", {}),)})
+        )
+        await hub.approvals.approve(OWNER, approval.id)
+        with pytest.raises(NotFoundError):
+            await call.ended()
+    assert house.server.sent == []
+    assert house.statuses() == [RequestStatus.FAILED]
+
+
+async def test_no_person_can_allow_what_a_policy_denies(house: House) -> None:
+    await house.put_policy()
+    far = ArgumentCondition(path="n", comparison=Comparison.MORE_THAN, value=5)
+    await house.put_policy(PolicyAction.DENY, arguments=(far,))
+    async with house.living() as hub, begun(hub.call()) as call:
+        approval = await house.asked(ToolApproval)
+        with pytest.raises(DeniedError) as caught:
+            await hub.approvals.approve(OWNER, approval.id, arguments={"n": 6})
+        assert caught.value.code == "denied_by_policy"
+        assert house.statuses() == [RequestStatus.PENDING]
+        await hub.approvals.approve(OWNER, approval.id, arguments={"n": 5})
+        assert isinstance(await call.ended(), Outcome)
+    assert house.server.arguments == [{"n": 5}]
+
+
+async def test_who_asks_for_the_same_and_hangs_up_takes_no_ticket_away(house: House) -> None:
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0.05) as hub:
+        found = await waiting(hub)
+        async with begun(hub.call()) as again:
+            await asyncio.sleep(0)
+            again.cancel()
+            await settle()
+        await hub.respond(await house.asked(ElicitationRequest))
+        outcome = await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
+        assert isinstance(outcome, Outcome)
+        assert outcome.answer.result == RESULT
+
+
+async def test_another_conversations_equal_call_is_another_call(house: House) -> None:
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0) as hub:
+        first = await waiting(hub, agent=Agent(name="a"))
+        other = await waiting(hub, agent=Agent(name="b"))
+        again = await waiting(hub, agent=Agent(name="a"))
+    assert again.ticket == first.ticket
+    assert other.ticket != first.ticket
