@@ -13,6 +13,7 @@ from agenthub.domain.entities.hitl.chat_form import (
     text_at,
     whole_number,
 )
+from agenthub.domain.entities.hitl.nesting import is_shallow
 from agenthub.domain.exceptions import InvalidError
 
 EDITS = ("messages", "system_prompt", "model", "max_tokens", "review")
@@ -108,7 +109,7 @@ def _use(call: Mapping[str, Any], names: Mapping[str, str], number: int) -> dict
         arguments = loads(function.get("arguments") or "{}")
     except (ValueError, RecursionError):
         return None
-    if not isinstance(arguments, dict):
+    if not isinstance(arguments, dict) or not is_shallow(arguments):
         return None
     name = str(function.get("name") or "")
     return {

@@ -4,8 +4,9 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
+from agenthub.domain.entities.hitl.nesting import require_shallow
 from agenthub.domain.entities.hitl.request import MAX_REASON_LENGTH, Origin, RequestStatus
 from agenthub.domain.entities.hitl.rules import ApprovalPolicy, PolicyAction, ToolUse, exactly
 from agenthub.domain.entities.hitl.tool_approval import Remember, ToolApproval
@@ -56,7 +57,11 @@ class ApprovalDesk:
         title: str = "",
         description: str = "",
     ) -> ToolApproval:
-        """Make the question about a call that `policy` holds back. It is not stored yet."""
+        """Make the question about a call that `policy` holds back. It is not stored yet.
+
+        Raises InvalidError for arguments that nest too deep to be shown.
+        """
+        require_shallow(use.arguments, "arguments")
         now = self._clock.now()
         return ToolApproval(
             id=self._queue.new_id(),
@@ -202,8 +207,9 @@ def _check_arguments(arguments: Any) -> None:
         return
     if not isinstance(arguments, dict):
         raise InvalidError.at("arguments", message="must be an object")
+    require_shallow(arguments, "arguments")
     try:
-        size = len(_canonical(cast("dict[str, Any]", arguments)))
+        size = len(json.dumps(arguments, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidError.at("arguments", message="must be JSON") from error
     if size > MAX_ARGUMENTS_CHARS:
@@ -212,9 +218,5 @@ def _check_arguments(arguments: Any) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compare as JSON, to which true is not 1."""
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False)
+    """Compare as JSON, to which true is not 1. An agent's may have numbers beyond all bounds."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

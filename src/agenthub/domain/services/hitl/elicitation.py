@@ -7,6 +7,7 @@ from typing import Any, cast
 from agenthub.domain.entities.hitl.elicitation_request import Action, ElicitationRequest
 from agenthub.domain.entities.hitl.form import parse_form
 from agenthub.domain.entities.hitl.link import check_link
+from agenthub.domain.entities.hitl.nesting import require_shallow
 from agenthub.domain.entities.hitl.request import Origin
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import InvalidError, RpcError
@@ -95,6 +96,7 @@ def _allowed(text: bytes) -> dict[str, Any]:
     if not isinstance(shown.get("message"), str):
         raise _refused("message: must be text")
     try:
+        require_shallow(shown, "params")
         _require_answerable(shown)
     except InvalidError as error:
         raise _refused(error.message) from error

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self
 from agenthub.domain.entities.cost import BudgetPeriod, Purpose, period_start
 from agenthub.domain.entities.hitl.chat_form import chat_form, chosen_model, object_at
 from agenthub.domain.entities.hitl.chat_result import checked_result
+from agenthub.domain.entities.hitl.nesting import require_shallow
 from agenthub.domain.entities.hitl.request import MAX_REASON_LENGTH, Origin, RequestStatus
 from agenthub.domain.entities.hitl.rules import SamplingRule, fits
 from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
@@ -157,6 +158,7 @@ class SamplingDesk:
         """
         request = await self._queue.get(principal, SamplingRequest, request_id)
         if result is not None and request.is_in_review:
+            require_shallow(result, "result")
             result = checked_result(result, with_tools=bool(request.shown.get("tools")))
 
         def move(found: SamplingRequest, now: datetime) -> SamplingRequest:
@@ -204,6 +206,7 @@ class SamplingDesk:
         return given | {"model": estimate.model, "max_tokens": estimate.max_tokens}, estimate
 
     async def _wanted(self, request: SamplingRequest, decision: Mapping[str, Any]) -> ModelRequest:
+        require_shallow(decision, "messages")
         form = form_of(request.shown, decision)
         chosen = decision.get("model")
         if not chosen:
@@ -262,6 +265,7 @@ def _read(params: bytes) -> dict[str, Any]:
         raise RpcError(_INVALID_PARAMS, f"The question has over {MAX_QUESTION_BYTES:,} bytes.")
     try:
         found = object_at(json.loads(params, parse_constant=_refuse))
+        require_shallow(found, "params")
         chat_form(found)
     except InvalidError as error:
         raise RpcError(_INVALID_PARAMS, error.message) from error

@@ -1,6 +1,7 @@
 """Tool calls held back for a person, and what a person says of them."""
 
 import asyncio
+import json
 import logging
 from dataclasses import replace
 from typing import Any
@@ -138,6 +139,23 @@ async def test_changed_arguments_are_recorded_beside_what_was_shown(world: World
     assert decided.shown["arguments"] == {"to": "ann@example.com", "count": 1}
 
 
+async def test_a_call_that_nests_too_deep_to_be_shown_is_refused(world: World) -> None:
+    deep = json.loads("[" * 200 + "]" * 200)
+
+    with pytest.raises(InvalidError) as refused:
+        await world.hold_back(use=replace(USE, arguments={"a": deep}))
+
+    assert [fault.loc for fault in refused.value.faults] == [("arguments",)]
+
+
+async def test_a_number_beyond_all_bounds_can_be_changed(world: World) -> None:
+    asked = await world.hold_back(use=replace(USE, arguments={"a": float("inf")}))
+
+    decided = await world.desk.approve(PERSON, asked.id, arguments={"a": 1})
+
+    assert decided.decision == {"arguments": {"a": 1}, "remember": "once"}
+
+
 @pytest.mark.parametrize(
     ("count", "is_change"),
     [(1, False), (True, True), (2, True)],
@@ -156,7 +174,10 @@ async def test_arguments_are_changed_where_json_sees_a_change(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["a"], "a", {"a": float("nan")}, {"a": object()}, {"a": "x" * MAX_ARGUMENTS_CHARS}],
+    [
+        *(["a"], "a", {"a": float("nan")}, {"a": object()}, {"a": "x" * MAX_ARGUMENTS_CHARS}),
+        json.loads('{"a":' * 200 + "1" + "}" * 200),
+    ],
 )
 async def test_arguments_that_cannot_be_sent_are_refused(world: World, arguments: Any) -> None:
     asked = await world.hold_back()

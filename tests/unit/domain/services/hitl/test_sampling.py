@@ -308,6 +308,7 @@ OF_ANOTHER_GROUP = Principal(DEFAULT_WORKSPACE, "K", PERSON.scopes, GroupId("G2"
         b'{"messages": [], "maxTokens": 1}',
         b'{"maxTokens": NaN}',
         b"[" * 100_000,
+        b'{"messages": [], "maxTokens": 1, "metadata": ' + b"[" * 200 + b"]" * 200 + b"}",
         b" " * (MAX_QUESTION_BYTES + 1),
     ],
 )
