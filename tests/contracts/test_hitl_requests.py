@@ -162,6 +162,16 @@ async def test_many_gives_those_that_there_are(store: Store) -> None:
         assert await stored.requests.get(RequestId("no\x00body")) is None
 
 
+async def test_pending_gives_the_ids_of_what_nobody_decided(store: Store) -> None:
+    await keep(store, sampling("a"), approval("b"), elicitation("c"))
+    was = approval("b")
+    async with store.uow.begin(OWNER) as tx:
+        assert await tx.requests.save(was.approved("anna", {}, NEW_YEAR), was)
+        await tx.commit()
+    async with store.uow.read(OWNER) as stored:
+        assert await stored.requests.pending() == {sampling("a").id, elicitation("c").id}
+
+
 async def test_an_id_is_taken_once(store: Store) -> None:
     await keep(store, sampling("a"))
     with pytest.raises(ConflictError):

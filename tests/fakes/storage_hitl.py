@@ -47,6 +47,10 @@ class FakeRequestRepository(RequestRepository):
     async def many(self, request_ids: Collection[RequestId]) -> list[HitlRequest]:
         return deepcopy([self._rows[each] for each in set(request_ids) if each in self._rows])
 
+    async def pending(self) -> set[RequestId]:
+        rows = self._rows.values()
+        return {each.id for each in rows if each.status is RequestStatus.PENDING}
+
     async def save(self, request: HitlRequest, was: HitlRequest) -> bool:
         kept = self._rows.get(request.id)
         if kept is None or (kept.status, kept.lease) != (was.status, was.lease):

@@ -136,6 +136,13 @@ class SqlRequestRepository(RequestRepository):
         ids = [each for each in request_ids if is_storable(each)]
         return await self._read(self._mine().where(REQUESTS.c.id.in_(ids))) if ids else []
 
+    async def pending(self) -> set[RequestId]:
+        query = select(REQUESTS.c.id).where(
+            REQUESTS.c.workspace == self._workspace,
+            REQUESTS.c.status == RequestStatus.PENDING.value,
+        )
+        return {RequestId(each) for each in await self._connection.scalars(query)}
+
     async def save(self, request: HitlRequest, was: HitlRequest) -> bool:
         statement = update(REQUESTS).where(
             REQUESTS.c.workspace == self._workspace,

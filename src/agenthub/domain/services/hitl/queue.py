@@ -307,12 +307,20 @@ class HitlQueue:
             self._news.clear()
             hints, self._hints = self._hints, set()
             wanted = {one for one in hints if one in self._waiters}
-            if self._time() >= poll_at:
-                wanted, poll_at = self._waiters.ids, self._time() + self._poll_s
+            is_late = self._time() >= poll_at
+            if is_late:
+                poll_at = self._time() + self._poll_s
             try:
-                await self._look(wanted)
+                await self._look(wanted | await self._missed() if is_late else wanted)
             except Exception:
                 _logger.exception("answers of people could not be read; trying again")
+
+    async def _missed(self) -> set[RequestId]:
+        """Say which questions somebody waits for though they are decided, or are no more."""
+        if not self._waiters.ids:
+            return set()
+        async with self._uow.read(OWNER) as stored:
+            return self._waiters.ids - await stored.requests.pending()
 
     @staticmethod
     def _time() -> float:

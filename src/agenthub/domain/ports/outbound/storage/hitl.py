@@ -26,6 +26,10 @@ class RequestRepository(ABC):
         """Give those of these that there are, in no order."""
 
     @abstractmethod
+    async def pending(self) -> set[RequestId]:
+        """Give the ids of all that are pending; cheap beside reading them."""
+
+    @abstractmethod
     async def save(self, request: HitlRequest, was: HitlRequest) -> bool:
         """Replace a question that still has the status and the lease of `was`.
 
