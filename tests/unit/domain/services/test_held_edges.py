@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
-from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
+from agenthub.domain.entities.hitl.elicitation_request import Action, ElicitationRequest
 from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
 from agenthub.domain.entities.hitl.rules import (
@@ -24,7 +24,7 @@ from agenthub.domain.exceptions import (
     QuotaError,
     UnavailableError,
 )
-from agenthub.domain.ids import HeldCallId, RequestId
+from agenthub.domain.ids import DEFAULT_WORKSPACE, HeldCallId, RequestId
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
@@ -124,6 +124,21 @@ async def test_storage_that_fails_after_the_call_takes_no_outcome_away(house: Ho
         await hub.approvals.approve(OWNER, (await house.asked(ToolApproval)).id)
         assert isinstance(await call.ended(), Outcome)
         hub.queue.change = change
+
+
+async def test_a_person_is_told_that_an_answer_was_lost_with_the_hub(house: House) -> None:
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    [asked] = house.requests
+    assert isinstance(asked, ElicitationRequest)
+    answered = asked.answered("anna", Action.ACCEPT, {}, house.clock.now())
+    house.uow.rows[DEFAULT_WORKSPACE].hitl.requests[asked.id] = answered
+    async with house.living() as hub:
+        with pytest.raises(UnavailableError, match="restarted"):
+            await hub.held.resume(OWNER, found.ticket, Agent())
+    assert house.statuses() == [RequestStatus.COMPLETED]
+    assert "restarted" in house.requests[0].reason
 
 
 async def test_an_answer_does_not_go_to_another_server_of_the_same_name(house: House) -> None:

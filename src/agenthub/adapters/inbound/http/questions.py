@@ -80,7 +80,7 @@ class QuestionOut(BaseModel):
     warnings: list[str] = Field(description="What to look at twice before answering.")
     decision: dict[str, Any] | None
     result: dict[str, Any] | None = Field(description="What goes back to the server.")
-    reason: str = Field(description="Why it was rejected, or has failed.")
+    reason: str = Field(description="Why it was rejected or failed, or its answer came to nothing.")
     created_at: datetime
     expires_at: datetime
     decided_at: datetime | None

@@ -85,7 +85,7 @@ class HitlRequest:
     result: dict[str, Any] | None = None
     """What goes back to the server."""
     reason: str = ""
-    """Why it was rejected, or has failed."""
+    """Why it was rejected, or has failed, or why its answer came to nothing."""
     ended_at: datetime | None = None
     lease: str | None = None
     """Who carries the decision out. Set before anything is done that must not be done twice."""
@@ -117,6 +117,12 @@ class HitlRequest:
             ended_at=now,
             lease=None,
         )
+
+    def undone(self, reason: str, now: datetime) -> Self:
+        """It came to nothing: fail, or beside the answer that was given say why. As `failed`."""
+        if self.status is RequestStatus.COMPLETED:
+            return replace(self, reason=reason)
+        return self.failed(reason, now)
 
     def begun(self, lease: str) -> Self:
         """Begin to carry the decision out, once. Raises ConflictError."""

@@ -1,6 +1,6 @@
 """What a hub that is gone left of calls that waited for people."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from agenthub.domain.entities.hitl.fault import kept_fault
@@ -31,7 +31,7 @@ class Leftovers:
         requests = await self._queue.open_requests()
         rows = await self._queue.all_held()
         known = {row.id for row in rows}
-        await self._fail([one for one in requests if one.held not in known], GONE)
+        await self._fail([one.id for one in requests if one.held not in known], GONE)
         kept: list[tuple[HeldCall, list[HitlRequest]]] = []
         for row in rows:
             mine = [request for request in requests if request.held == row.id]
@@ -41,15 +41,15 @@ class Leftovers:
             elif row.status is HeldStatus.WAITING and row.going_on is not None:
                 kept.append((row, mine))
             elif self._queue.is_dead(row.lease, row.expires_at):
-                kept.append((await self._bury(row, mine), []))
+                kept.append((await self._bury(row), []))
         return kept
 
-    async def _bury(self, row: HeldCall, requests: Sequence[HitlRequest]) -> HeldCall:
+    async def _bury(self, row: HeldCall) -> HeldCall:
         if row.status is HeldStatus.RUNNING:
             reason, fault = INTERRUPTED, UnavailableError(INTERRUPTED, code="call_interrupted")
         else:
             reason, fault = LOST, UnavailableError(f"{LOST} Call again.", code="question_lost")
-        await self._fail(requests, reason)
+        await self._fail(row.requests, reason)
         until = self._clock.now() + self._queue.ttl
         buried = row.done({"fault": kept_fault(fault)}, until)
         await self._queue.keep(buried, row)
@@ -61,11 +61,11 @@ class Leftovers:
             if isinstance(request, ToolApproval) and request.lease:
                 await change(self._queue, request.id, completed)
             else:
-                await self._fail([request], GONE)
+                await self._fail([request.id], GONE)
 
-    async def _fail(self, requests: Iterable[HitlRequest], reason: str) -> None:
-        for request in requests:
-            await change(self._queue, request.id, lambda one, now: one.failed(reason, now))
+    async def _fail(self, ids: Iterable[RequestId], reason: str) -> None:
+        for one in ids:
+            await change(self._queue, one, lambda request, now: request.undone(reason, now))
 
 
 async def change(

@@ -191,9 +191,9 @@ class CallThread:
             _logger.warning("what became of the approval %s is not noted: %s", begun, fault.message)
 
     async def fail(self, ids: Sequence[RequestId], reason: str) -> None:
-        """End questions that are open still, for a reason that the person sees."""
+        """Say why these came to nothing, to the person too; those that are open still end."""
         for one in ids:
-            await change(self.people.queue, one, lambda request, now: request.failed(reason, now))
+            await change(self.people.queue, one, lambda request, now: request.undone(reason, now))
 
     async def ended(self, outcome: dict[str, Any]) -> None:
         """Store what the call came to. Raises ConflictError."""

@@ -35,6 +35,7 @@ Table = dict[str, dict[str, Outcome]]
 COMMON: dict[str, Callable[[Any, datetime], HitlRequest]] = {
     "expired": lambda one, now: one.expired(now),
     "failed": lambda one, now: one.failed("gone", now),
+    "undone": lambda one, now: one.undone("gone", now),
     "begun": lambda one, _now: one.begun("L2"),
 }
 SAMPLING: dict[str, Callable[[SamplingRequest, datetime], HitlRequest]] = COMMON | {
@@ -54,11 +55,21 @@ APPROVAL: dict[str, Callable[[ToolApproval, datetime], HitlRequest]] = COMMON | 
 
 # What is not in a row raises ConflictError. The moment is just before the end of its time.
 SAMPLING_IN_TIME: Table = {
-    "pending": {"approved": "approved", "rejected": "rejected", "failed": "failed"},
-    "approved": {"begun": "approved", "failed": "failed"},
-    "begun": {"answered": "completed", "failed": "failed"},
-    "reviewed": {"delivered": "completed", "rejected": "rejected", "failed": "failed"},
-    "completed": {},
+    "pending": {
+        "approved": "approved",
+        "rejected": "rejected",
+        "failed": "failed",
+        "undone": "failed",
+    },
+    "approved": {"begun": "approved", "failed": "failed", "undone": "failed"},
+    "begun": {"answered": "completed", "failed": "failed", "undone": "failed"},
+    "reviewed": {
+        "delivered": "completed",
+        "rejected": "rejected",
+        "failed": "failed",
+        "undone": "failed",
+    },
+    "completed": {"undone": "completed"},
     "rejected": {},
     "failed": {},
     "expired": {"approved": TOO_LATE, "delivered": TOO_LATE, "rejected": TOO_LATE},
@@ -68,29 +79,36 @@ SAMPLING_LATE: Table = SAMPLING_IN_TIME | {
         "approved": TOO_LATE,
         "rejected": TOO_LATE,
         "failed": "failed",
+        "undone": "failed",
         "expired": "expired",
     },
     "reviewed": {
         "delivered": TOO_LATE,
         "rejected": TOO_LATE,
         "failed": "failed",
+        "undone": "failed",
         "expired": "expired",
     },
 }
 ELICITATION_IN_TIME: Table = {
-    "pending": {"answered": "completed", "failed": "failed"},
-    "completed": {},
+    "pending": {"answered": "completed", "failed": "failed", "undone": "failed"},
+    "completed": {"undone": "completed"},
     "failed": {},
     "expired": {"answered": TOO_LATE},
 }
 ELICITATION_LATE: Table = ELICITATION_IN_TIME | {
-    "pending": {"answered": TOO_LATE, "failed": "failed", "expired": "expired"},
+    "pending": {"answered": TOO_LATE, "failed": "failed", "undone": "failed", "expired": "expired"},
 }
 APPROVAL_IN_TIME: Table = {
-    "pending": {"approved": "approved", "denied": "rejected", "failed": "failed"},
-    "approved": {"begun": "approved", "failed": "failed"},
-    "begun": {"completed": "completed", "failed": "failed"},
-    "completed": {},
+    "pending": {
+        "approved": "approved",
+        "denied": "rejected",
+        "failed": "failed",
+        "undone": "failed",
+    },
+    "approved": {"begun": "approved", "failed": "failed", "undone": "failed"},
+    "begun": {"completed": "completed", "failed": "failed", "undone": "failed"},
+    "completed": {"undone": "completed"},
     "rejected": {},
     "failed": {},
     "expired": {"approved": TOO_LATE, "denied": TOO_LATE},
@@ -100,6 +118,7 @@ APPROVAL_LATE: Table = APPROVAL_IN_TIME | {
         "approved": TOO_LATE,
         "denied": TOO_LATE,
         "failed": "failed",
+        "undone": "failed",
         "expired": "expired",
     },
 }
@@ -147,7 +166,7 @@ def test_a_move_goes_where_it_should_or_raises(
     moved = move(one, now)
 
     assert moved.status.value == outcome
-    assert (moved.ended_at == now) is not moved.is_open
+    assert moved.ended_at == (None if moved.is_open else one.ended_at or now)
     assert moved.id == one.id
     assert moved.shown == one.shown
 
