@@ -49,7 +49,10 @@ class SamplingRequest(HitlRequest):
         cost_nano_usd: int | None,
         now: datetime,
     ) -> "SamplingRequest":
-        """The model has answered: it is done, or waits for a second look (`review`)."""
+        """The model has answered: it is done, or waits for a second look (`review`).
+
+        Where nobody knows what it cost, the most that it can have cost goes on counting.
+        """
         if self.status is not RequestStatus.APPROVED or self.lease is None:
             raise self._decided()
         waits = bool((self.decision or {}).get("review"))
@@ -59,7 +62,7 @@ class SamplingRequest(HitlRequest):
             result=result,
             entry=entry,
             cost_nano_usd=cost_nano_usd,
-            reserved_nano_usd=0,
+            reserved_nano_usd=self.reserved_nano_usd if cost_nano_usd is None else 0,
             lease=None,
             ended_at=None if waits else now,
         )

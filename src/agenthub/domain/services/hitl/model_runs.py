@@ -180,10 +180,12 @@ class ModelRuns:
             return
 
         def begin(found: HitlRequest, now: datetime) -> HitlRequest:
+            begun = _sampling(found.begun(self._queue.lease))
+            most = estimate.most_nano_usd
             return replace(
-                _sampling(found.begun(self._queue.lease)),
+                begun,
                 entry=EntryId(wanted.call_id),
-                reserved_nano_usd=estimate.most_nano_usd or 0,
+                reserved_nano_usd=begun.reserved_nano_usd if most is None else most,
             )
 
         begun = await self._queue.change(request.id, begin)

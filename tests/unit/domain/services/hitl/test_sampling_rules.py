@@ -232,3 +232,16 @@ async def test_rules_are_bounded_in_number() -> None:
         with pytest.raises(ConflictError) as caught:
             await ruled(desk)
     assert caught.value.code == "too_many_rules"
+
+
+async def test_an_answer_whose_cost_nobody_knows_counts_as_the_most_it_can_cost() -> None:
+    house = House()
+    async with house.living() as desk:
+        begun = replace(
+            (await house.asked(desk)).approved("rule:R", {}, house.clock.now(), RuleId("R")),
+            lease="this hub",
+            reserved_nano_usd=7,
+        )
+    answered = begun.answered({}, None, None, house.clock.now())
+    assert (answered.reserved_nano_usd, answered.cost_nano_usd) == (7, None)
+    assert begun.answered({}, None, 3, house.clock.now()).reserved_nano_usd == 0
