@@ -58,7 +58,10 @@ class AgentHub:
             self.hub.policies.warn()
             await self.hub.instances.load()
             await self.hub.held.load()
-            yield
+            try:
+                yield
+            finally:
+                self.hub.held.stop()
 
     def stop_streams(self) -> None:
         """Be no longer ready, and end every open stream, so that the server can stop at once."""
