@@ -43,7 +43,8 @@ from agenthub.domain.services.kept.rows import (
 )
 
 MAX_HELD = 500
-"""Calls of one caller that may wait for people at a time."""
+MAX_HELD_BYTES = 32 * 1024 * 1024
+"""Calls of one caller that may wait for people at a time, and their params."""
 TIDY_EVERY_S = 30.0
 WITHDRAWN = "The agent withdrew its call."
 
@@ -191,9 +192,11 @@ class HeldCalls:
 
     def _draft(self, call: Held, view: View, errand: Errand, caller: Caller) -> HeldCall:
         """Make a call's row, at its first question."""
-        if call.id is None and self._register.count_of(call.owner) >= MAX_HELD:
+        call.size_bytes = sum(map(len, errand.params.values()))
+        count, size_bytes = self._register.load_of(call)
+        if count > MAX_HELD or size_bytes > MAX_HELD_BYTES:
             raise QuotaError(
-                f"{MAX_HELD} of your calls wait for people already; try again later.",
+                "Too many of your calls wait for people already; try again later.",
                 code="too_many_held_calls",
                 retry_after_s=30.0,
             )
@@ -342,7 +345,7 @@ class HeldCalls:
     def _take_up(self, row: HeldCall, requests: Sequence[HitlRequest]) -> None:
         """Go on with a stored call, or keep its outcome."""
         call = Held((row.workspace, row.subject))
-        call.has_ticket = True
+        call.has_ticket, call.size_bytes = True, sum(map(len, row.params.values()))
         self._register.put(call, replace(row, conversation=""))  # a session ends with its hub
         if row.status is HeldStatus.DONE:
             call.is_delivered, call.expires_at = row.delivered_at is not None, row.expires_at

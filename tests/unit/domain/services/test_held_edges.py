@@ -28,6 +28,7 @@ from agenthub.domain.ids import DEFAULT_WORKSPACE, HeldCallId, RequestId
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
+from agenthub.domain.services.hitl.threads import MAX_OPEN
 from tests.support.held import RESULT, TTL_S, Agent, House, Hub, ask_form
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.hitl.calling import begun
@@ -108,6 +109,29 @@ async def test_a_call_withdrawn_after_its_question_was_refused_is_not_remembered
             with pytest.raises(NotFoundError):
                 await soon(hub.held.resume(OWNER, ticket, Agent(), hold_s=0))
     assert len(tickets) == 1
+
+
+async def test_the_params_of_one_callers_waiting_calls_are_bounded(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenthub.domain.services.held.MAX_HELD_BYTES", 100)
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0) as hub:
+        await waiting(hub, arguments=b'{"a": "%s"}' % (b"x" * 50))
+        with pytest.raises(QuotaError) as caught:
+            await soon(hub.call(arguments=b'{"b": "%s"}' % (b"x" * 50)))
+    assert caught.value.code == "too_many_held_calls"
+    assert len(house.rows) == 1
+
+
+async def test_a_server_cannot_fill_the_queue_with_one_round(house: House) -> None:
+    many = {str(n): ask_form() for n in range(MAX_OPEN + 1)}
+    house.server.rounds = [InputRequired(many, None)]
+    async with house.living() as hub:
+        with pytest.raises(QuotaError) as caught:
+            await soon(hub.call())
+    assert caught.value.code == "too_many_requests_waiting"
+    assert house.requests == []
 
 
 async def test_storage_that_fails_after_the_call_takes_no_outcome_away(house: House) -> None:

@@ -16,6 +16,7 @@ from agenthub.domain.exceptions import (
     DeclinedError,
     HubError,
     NotFoundError,
+    QuotaError,
     RpcError,
     UnavailableError,
     UpstreamError,
@@ -25,6 +26,9 @@ from agenthub.domain.ports.outbound.mcp_client import Caller, InputRequired, Que
 from agenthub.domain.services.hitl.callers import AbsentCaller, retry_with
 from agenthub.domain.services.hitl.leftovers import change, completed
 from agenthub.domain.services.hitl.people import People, answer_of, fault_of
+
+MAX_OPEN = 50
+"""Questions of one call at a time: what a server asks must not crowd out all others'."""
 
 _logger = logging.getLogger(__name__)
 
@@ -287,6 +291,9 @@ class CallThread:
     ) -> list[HitlRequest]:
         """Store the call and its questions. What is cancelled meanwhile may be stored or not."""
         people, was = self.people, self.row
+        if len(self._open) + len(makes) > MAX_OPEN:
+            text = f"This call asks people more than {MAX_OPEN} questions at a time."
+            raise QuotaError(text, code="too_many_requests_waiting")
         row = was or self._keeper.draft()
         requests = [make(row) for make in makes]
         ids = tuple(request.id for request in requests)

@@ -32,12 +32,13 @@ class Held:
 
     __slots__ = (
         *("agent", "attended", "binding", "conversation", "done", "expires_at", "has_ticket"),
-        *("id", "is_delivered", "outcome", "owner", "server", "task", "thread"),
+        *("id", "is_delivered", "outcome", "owner", "server", "size_bytes", "task", "thread"),
     )
 
     def __init__(self, owner: tuple[str, str], server: str = "") -> None:
         self.owner = owner
         self.server = server
+        self.size_bytes = 0
         self.id: HeldCallId | None = None
         """There from the first question on."""
         self.binding = self.agent = self.conversation = ""
@@ -75,10 +76,13 @@ class Register:
         call.agent, call.conversation = row.agent, row.conversation
         self._by_ticket[row.id] = call
 
-    def count_of(self, owner: tuple[str, str]) -> int:
-        """Count a caller's calls that are not done."""
-        calls = self._by_ticket.values()
-        return sum(call.owner == owner and not call.done.is_set() for call in calls)
+    def load_of(self, call: Held) -> tuple[int, int]:
+        """Count this and its caller's other calls that are not done, and their bytes."""
+        calls = {id(one): one for one in (call, *self._by_ticket.values())}.values()
+        sizes = [
+            one.size_bytes for one in calls if one.owner == call.owner and not one.done.is_set()
+        ]
+        return len(sizes), sum(sizes)
 
     def done_before(self, now: datetime) -> Iterator[tuple[HeldCallId, Held]]:
         """Give the calls whose outcome is kept no longer."""
