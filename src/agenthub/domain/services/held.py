@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -273,6 +272,7 @@ class HeldCalls:
         try:
             if thread is not None:
                 await thread.asked.wait()
+            caller.on_gone(call.leave)
             is_over = await held_until(
                 call.done, self._hold_s if hold_s is None else hold_s, caller
             )
@@ -346,7 +346,8 @@ class HeldCalls:
         """Go on with a stored call, or keep its outcome."""
         call = Held((row.workspace, row.subject))
         call.has_ticket, call.size_bytes = True, sum(map(len, row.params.values()))
-        self._register.put(call, replace(row, conversation=""))  # a session ends with its hub
+        call.leave()  # sessions of agents end with the hub
+        self._register.put(call, row)
         if row.status is HeldStatus.DONE:
             call.is_delivered, call.expires_at = row.delivered_at is not None, row.expires_at
             call.done.set()

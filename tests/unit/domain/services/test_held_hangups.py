@@ -55,6 +55,21 @@ async def test_who_hangs_up_and_calls_again_gets_the_same_call(house: House) -> 
     assert len(house.server.sent) == 1
 
 
+async def test_who_comes_back_in_another_session_gets_the_same_call(house: House) -> None:
+    await house.put_policy()
+    agent, returned = Leaver(), Leaver()
+    returned.conversation = "another session"
+    async with house.living() as hub, begun(hub.call(agent)) as call:
+        approval = await house.asked(ToolApproval)
+        agent.hang_up()
+        found = await call.ended()
+        assert isinstance(found, Waiting)
+        async with begun(hub.call(returned)) as again:
+            await hub.approvals.approve(OWNER, approval.id)
+            await again.ended()
+    assert len(house.server.sent) == 1
+
+
 async def test_what_came_while_nobody_listened_is_there_for_who_calls_again(house: House) -> None:
     house.server.questions = [ask_form()]
     agent = Leaver()

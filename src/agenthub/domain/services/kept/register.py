@@ -31,8 +31,18 @@ class Held:
     """
 
     __slots__ = (
-        *("agent", "attended", "binding", "conversation", "done", "expires_at", "has_ticket"),
-        *("id", "is_delivered", "outcome", "owner", "server", "size_bytes", "task", "thread"),
+        *("agent", "attended", "binding", "conversation", "done", "expires_at", "has_left"),
+        *(
+            "has_ticket",
+            "id",
+            "is_delivered",
+            "outcome",
+            "owner",
+            "server",
+            "size_bytes",
+            "task",
+            "thread",
+        ),
     )
 
     def __init__(self, owner: tuple[str, str], server: str = "") -> None:
@@ -49,8 +59,13 @@ class Held:
         self.expires_at: datetime | None = None
         self.attended = 0
         """How many requests of the agent wait for it now."""
+        self.has_left = False
         self.has_ticket = False
         self.is_delivered = False
+
+    def leave(self) -> None:
+        """Its agent has gone without a word, and may come back in another conversation."""
+        self.has_left = True
 
 
 class Register:
@@ -97,12 +112,14 @@ class Register:
     def idle(self, binding: str, agent: str, conversation: str) -> Held | None:
         """Give an equal call that nobody attends to, and that is no other agent's.
 
-        Agents may share a key. Where both calls name a conversation, it has to be the same.
+        Agents may share a key. Where both calls name a conversation, it has to be the same, unless
+        the first one's broke off.
         """
         agent, conversation = plain(agent), plain(conversation)
         for call in self._idle.get(binding, ()):
-            is_same = not conversation or call.conversation in ("", conversation)
-            if not call.attended and call.agent == agent and is_same:
+            is_open = call.has_left or "" in (conversation, call.conversation)
+            is_same = call.agent == agent and (is_open or call.conversation == conversation)
+            if is_same and not call.attended:
                 return call
         return None
 
