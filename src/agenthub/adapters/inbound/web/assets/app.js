@@ -66,6 +66,53 @@ async function showTools() {
   find("tools").replaceChildren(...(rows.length ? rows : [element("li", "No tool found.")]));
 }
 
+const QUESTIONS = {
+  approval: { path: "/api/approvals", asks: "wants to be called", no: "deny" },
+  elicitation: { path: "/api/elicitation/requests", asks: "asks for input", no: "respond" },
+  sampling: { path: "/api/sampling/requests", asks: "asks for a model's answer", no: "reject" },
+};
+
+function questionCard(question) {
+  const { path, asks, no } = QUESTIONS[question.kind];
+  const card = element("article", undefined, "card");
+  const place = [question.server, question.tool ?? question.key].filter(Boolean).join(" / ");
+  const by = question.agent ? `for ${question.agent}, ` : "";
+  const until = new Date(question.expires_at).toLocaleTimeString();
+  card.append(element("h3", `${place} ${asks}`), element("p", `${by}until ${until}`));
+  const { message, url, arguments: given } = question.question;
+  for (const text of [message, url, given && JSON.stringify(given, null, 2)]) {
+    if (text) card.append(element("pre", text));
+  }
+  for (const warning of question.warnings ?? []) card.append(element("p", warning, "fault"));
+  const decide = (label, verb, body, className) => {
+    const button = element("button", label, className);
+    button.addEventListener("click", async () => {
+      card.querySelectorAll("button").forEach((one) => (one.disabled = true));
+      const headers = { "Content-Type": "application/json" };
+      const options = { method: "POST", headers, body: JSON.stringify(body) };
+      try {
+        await ask(`${path}/${question.id}/${verb}`, options);
+      } catch (error) {
+        card.append(element("p", error.message, "fault"));
+      }
+      reloadSoon();
+    });
+    card.append(button, " ");
+  };
+  if (question.kind === "approval") decide("Let it pass once", "approve", {});
+  else card.append(element("p", `To answer: agenthub inbox answer ${question.id}`));
+  decide("Refuse", no, question.kind === "elicitation" ? { action: "decline" } : {}, "quiet");
+  return card;
+}
+
+async function showQuestions() {
+  const kinds = Object.values(QUESTIONS).map(({ path }) => list(`${path}?status=pending&limit=50`));
+  const waiting = (await Promise.all(kinds)).flat();
+  waiting.sort((one, other) => one.expires_at.localeCompare(other.expires_at));
+  find("waiting").hidden = !waiting.length;
+  find("questions").replaceChildren(...waiting.map(questionCard));
+}
+
 function showConfig() {
   const headers = { Authorization: "Bearer <token or key>" };
   const hub = { type: "http", url: `${location.origin}/mcp`, headers };
@@ -83,6 +130,8 @@ function showEvent(event) {
 
 function describe(event) {
   if (event.type === "server.status") return `${event.server} is ${event.status}`;
+  if (event.type === "request.resolved") return `${event.server}: ${event.kind} ${event.status}`;
+  if (event.type.endsWith("_request")) return `${event.server} waits for you`;
   if (event.type === "catalog.changed") return `${event.server ?? "a group"}: ${event.kinds.join(", ")}`;
   return "";
 }
@@ -123,7 +172,7 @@ async function follow(signal) {
 }
 
 async function reload() {
-  await Promise.all([showServers(), showTools()]);
+  await Promise.all([showServers(), showTools(), showQuestions()]);
   showConnected(true);
 }
 
@@ -151,7 +200,7 @@ function leave(reason = "") {
   leaving.abort();
   sessionStorage.removeItem(TOKEN);
   find("board").hidden = find("leave").hidden = find("live").hidden = find("lost").hidden = true;
-  for (const id of ["servers", "tools", "events"]) find(id).replaceChildren();
+  for (const id of ["servers", "tools", "events", "questions"]) find(id).replaceChildren();
   find("enter").hidden = false;
   find("refusal").textContent = reason;
   find("token").focus();
