@@ -23,6 +23,10 @@ class Answer:
     is_waiting: bool = False
 
 
+NAME = "agenthub command line"
+"""How people see it who are asked because of a call."""
+
+
 class Connection:
     """Every refusal becomes a Failure with the hub's own words."""
 
@@ -30,7 +34,7 @@ class Connection:
         self._address = address
         self._client = httpx2.Client(
             base_url=address,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", "User-Agent": NAME},
             timeout=httpx2.Timeout(WAIT_S, connect=5),
             trust_env=False,
         )
