@@ -17,18 +17,22 @@ from agenthub.domain.entities.hitl.rules import (
     PolicyAction,
 )
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
-from agenthub.domain.entities.identity import OWNER
+from agenthub.domain.entities.identity import ALL_SCOPES, OWNER
 from agenthub.domain.exceptions import (
+    ConflictError,
     DeniedError,
     NotFoundError,
     QuotaError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from agenthub.domain.ids import DEFAULT_WORKSPACE, HeldCallId, RequestId
 from agenthub.domain.ports.outbound.mcp_client import InputRequired
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
+from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.threads import MAX_OPEN
+from agenthub.domain.services.identity import KeyDraft
 from tests.support.held import RESULT, TTL_S, Agent, House, Hub, ask_form
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.hitl.calling import begun
@@ -163,6 +167,34 @@ async def test_a_person_is_told_that_an_answer_was_lost_with_the_hub(house: Hous
             await hub.held.resume(OWNER, found.ticket, Agent())
     assert house.statuses() == [RequestStatus.COMPLETED]
     assert "restarted" in house.requests[0].reason
+
+
+async def test_a_key_that_is_revoked_while_its_agent_waits_has_no_call_made(house: House) -> None:
+    await house.put_policy()
+    async with house.living() as hub:
+        key, _ = await hub.identity.make_key(OWNER, KeyDraft(name="k", scopes=ALL_SCOPES))
+        async with begun(hub.call(principal=key.principal())) as call:
+            approval = await house.asked(ToolApproval)
+            await hub.identity.revoke(OWNER, key.id)
+            await hub.approvals.approve(OWNER, approval.id)
+            with pytest.raises(UnauthenticatedError):
+                await call.ended()
+    assert house.server.sent == []
+
+
+async def test_a_hub_starts_though_another_one_sorts_the_same_leftovers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.server.questions = [ask_form()]
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+
+    async def faster(queue: HitlQueue, call: HeldCall, was: HeldCall, *_: Any) -> None:
+        raise ConflictError("Another hub was faster.", code="call_taken")
+
+    monkeypatch.setattr(HitlQueue, "keep", faster)
+    async with house.living() as hub:
+        assert await hub.queue.held(found.ticket) is not None
 
 
 async def test_an_answer_does_not_go_to_another_server_of_the_same_name(house: House) -> None:

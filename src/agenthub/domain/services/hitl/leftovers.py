@@ -1,6 +1,7 @@
 """What a hub that is gone left of calls that waited for people."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from agenthub.domain.entities.hitl.fault import kept_fault
@@ -41,7 +42,8 @@ class Leftovers:
             elif row.status is HeldStatus.WAITING and row.going_on is not None:
                 kept.append((row, mine))
             elif self._queue.is_dead(row.lease, row.expires_at):
-                kept.append((await self._bury(row), []))
+                with suppress(ConflictError):  # another hub has done so
+                    kept.append((await self._bury(row), []))
         return kept
 
     async def _bury(self, row: HeldCall) -> HeldCall:

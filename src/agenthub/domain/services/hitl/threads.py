@@ -326,7 +326,7 @@ class CallThread:
             row = self.row
             if row is None or self._open or row.status is HeldStatus.RUNNING:
                 return
-            if self.is_alone:
+            if self.is_alone or begin:
                 await self._keeper.check()
             moved = row.running(self.people.queue.lease)
             await self.people.queue.keep(moved, row, begin)
