@@ -1,13 +1,14 @@
 """What may go wrong with calls that wait for people: cancels, failing storage, changed servers."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
+from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.hitl.elicitation_request import Action, ElicitationRequest
 from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
 from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
@@ -27,7 +28,12 @@ from agenthub.domain.exceptions import (
     UnavailableError,
 )
 from agenthub.domain.ids import DEFAULT_WORKSPACE, HeldCallId, RequestId
-from agenthub.domain.ports.outbound.mcp_client import InputRequired
+from agenthub.domain.ports.outbound.mcp_client import (
+    Answer,
+    Caller,
+    InputRequired,
+    UpstreamRequest,
+)
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
 from agenthub.domain.services.hitl.queue import HitlQueue
@@ -113,6 +119,43 @@ async def test_a_call_withdrawn_after_its_question_was_refused_is_not_remembered
             with pytest.raises(NotFoundError):
                 await soon(hub.held.resume(OWNER, ticket, Agent(), hold_s=0))
     assert len(tickets) == 1
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_question_withdrawn_while_it_is_stored_spoils_no_later_one(
+    house: House, *, is_stored: bool
+) -> None:
+    storing, never = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+        async with asyncio.TaskGroup() as group:
+            withdrawn = group.create_task(caller.ask(ask_form()))
+            await storing.wait()
+            withdrawn.cancel()
+        await caller.ask(ask_form())
+        return Answer(RESULT, Era.MODERN)
+
+    async with house.living(hold_s=0) as hub:
+        ask = hub.queue.ask
+
+        async def slow(
+            call: HeldCall, requests: Sequence[HitlRequest], was: HeldCall | None
+        ) -> None:
+            if is_stored or storing.is_set():
+                await ask(call, requests, was)
+            if not storing.is_set():
+                storing.set()
+                await never.wait()
+
+        hub.queue.ask = slow
+        hub.client.handle = handle
+        async with begun(hub.call()) as call:
+            await hub.respond(await house.asked(ElicitationRequest, 1 + is_stored))
+            found = await call.ended()
+        assert isinstance(found, Waiting)
+        outcome = await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
+        assert isinstance(outcome, Outcome)
+    assert [row.status for row in house.rows] == [HeldStatus.DONE]
 
 
 async def test_the_params_of_one_callers_waiting_calls_are_bounded(

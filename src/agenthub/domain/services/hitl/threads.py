@@ -79,6 +79,7 @@ class CallThread:
         self._going_on = None if row is None else row.going_on
         self._open: dict[RequestId, HitlRequest] = {}
         self._begun: RequestId | None = None
+        self._is_unsure = False
         self._lock = asyncio.Lock()
         if self._going_on is not None:
             self.arguments = self._going_on.get("arguments")
@@ -202,12 +203,11 @@ class CallThread:
     async def ended(self, outcome: dict[str, Any]) -> None:
         """Store what the call came to. Raises ConflictError."""
         async with self._lock:
-            if self.row is None:
+            row = await self._stored()
+            if row is None:
                 return
             until = self.people.clock.now() + self.people.queue.ttl
-            moved = self.row.done(outcome, until)
-            await self.people.queue.keep(moved, self.row)
-            self.row = moved
+            await self._keep(row.done(outcome, until), row)
 
     def _approval(
         self, use: ToolUse, policy: ApprovalPolicy, target: Target, tool: Mapping[str, Any]
@@ -290,7 +290,7 @@ class CallThread:
         self, makes: Sequence[Make], going_on: dict[str, Any] | None
     ) -> list[HitlRequest]:
         """Store the call and its questions. What is cancelled meanwhile may be stored or not."""
-        people, was = self.people, self.row
+        people, was = self.people, await self._stored()
         if len(self._open) + len(makes) > MAX_OPEN:
             text = f"This call asks people more than {MAX_OPEN} questions at a time."
             raise QuotaError(text, code="too_many_requests_waiting")
@@ -305,6 +305,7 @@ class CallThread:
             self.row = was
             raise
         except BaseException:
+            self._is_unsure = True
             self._drop(ids)
             raise
         self._open |= {request.id: request for request in requests}
@@ -323,14 +324,29 @@ class CallThread:
     async def _go_on(self, begin: Sequence[RequestId] = ()) -> None:
         """Take the call, so that nobody else goes on with it. Raises ConflictError."""
         async with self._lock:
-            row = self.row
+            row = await self._stored()
             if row is None or self._open or row.status is HeldStatus.RUNNING:
                 return
             if self.is_alone or begin:
                 await self._keeper.check()
-            moved = row.running(self.people.queue.lease)
+            await self._keep(row.running(self.people.queue.lease), row, begin)
+
+    async def _keep(self, moved: HeldCall, row: HeldCall, begin: Sequence[RequestId] = ()) -> None:
+        try:
             await self.people.queue.keep(moved, row, begin)
-            self.row = moved
+        except ConflictError:
+            raise  # nothing was stored
+        except BaseException:
+            self._is_unsure = True
+            raise
+        self.row = moved
+
+    async def _stored(self) -> HeldCall | None:
+        """Give the call's row; from the database, where a write of it was cut off."""
+        if self._is_unsure and self.row is not None:
+            self.row = await self.people.queue.held(self.row.id)
+        self._is_unsure = False
+        return self.row
 
     def _drop(self, ids: Sequence[RequestId]) -> None:
         """Nobody waits for these any more. When the hub stops, they wait for its return."""
