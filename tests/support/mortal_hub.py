@@ -26,9 +26,10 @@ class Countdown:
         self._left: int | None = None
 
     def point(self) -> None:
+        if not self._file.exists():
+            self._left = None
+            return
         if self._left is None:
-            if not self._file.exists():
-                return
             self._left = int(self._file.read_text())
         self._left -= 1
         if self._left <= 0:
@@ -38,7 +39,7 @@ class Countdown:
 def make_mortal(countdown: Countdown) -> None:
     """Put the points around all that this process keeps for good."""
     _around_journal(countdown)
-    _around_commits(countdown)
+    die_around_commits(countdown)
 
 
 def _around_journal(countdown: Countdown) -> None:
@@ -80,7 +81,8 @@ def _around_journal(countdown: Countdown) -> None:
     FileJournal.drop = dying_drop  # type: ignore[method-assign]  # likewise
 
 
-def _around_commits(countdown: Countdown) -> None:
+def die_around_commits(countdown: Countdown) -> None:
+    """Put points before and after every commit alone."""
     commit = aiosqlite.Connection.commit
 
     async def dying_commit(self: aiosqlite.Connection) -> None:
