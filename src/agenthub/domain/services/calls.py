@@ -300,6 +300,8 @@ class CallService:
             )
             if other is None:
                 return None
+            if trip.thread is not None:
+                await trip.thread.give_way()
             outcome = await self._through(trip, without_round(errand), other)
         except (HubError, RpcError):
             return None

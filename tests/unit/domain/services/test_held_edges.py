@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import Catalog, Item, ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.hitl.elicitation_request import Action, ElicitationRequest
@@ -39,6 +40,8 @@ from agenthub.domain.services.held import Waiting
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.threads import MAX_OPEN
 from agenthub.domain.services.identity import KeyDraft
+from agenthub.domain.services.resilience.gateway import Gateway
+from agenthub.domain.services.resilience.passage import Passage
 from tests.support.held import RESULT, TTL_S, Agent, House, Hub, ask_form
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.hitl.calling import begun
@@ -264,6 +267,39 @@ async def test_a_round_does_not_go_to_another_server_of_the_same_name(house: Hou
         with pytest.raises(NotFoundError):
             await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
     assert len(house.server.sent) == 1
+
+
+async def test_what_stands_in_for_a_server_gets_no_answers_meant_for_it_and_runs_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")]
+    tools = {("calc", "add"): {"fallback": {"tool": "add2"}}}
+    async with house.living(hold_s=0, tools=tools) as hub:
+        found = await waiting(hub)
+    enter, statuses = Gateway.enter, list[HeldStatus]()
+
+    def entered(gateway: Gateway, subject: str, target: Target, *more: Any) -> Passage:
+        if target.key == "add":
+            raise UnavailableError("It is down.", code="server_unreachable")
+        statuses.append(house.row(found.ticket).status)
+        return enter(gateway, subject, target, *more)
+
+    monkeypatch.setattr(Gateway, "enter", entered)
+    async with house.living(hold_s=0, tools=tools) as hub:
+        await hub.respond(await house.asked(ElicitationRequest))
+        outcome = await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
+    assert isinstance(outcome, Outcome)
+    assert outcome.target.key == "add2"
+    assert not {"inputResponses", "requestState"} & house.server.sent[1].params.keys()
+    assert statuses == [HeldStatus.RUNNING]
+
+
+async def test_arguments_of_any_depth_can_wait(house: House) -> None:
+    house.server.questions = [ask_form()]
+    deep = b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    async with house.living(hold_s=0) as hub:
+        first = await waiting(hub, arguments=deep)
+        assert (await waiting(hub, arguments=deep)).ticket == first.ticket
 
 
 async def test_a_tool_that_is_gone_when_a_person_answers_is_not_called(house: House) -> None:

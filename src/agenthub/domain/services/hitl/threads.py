@@ -178,6 +178,13 @@ class CallThread:
         going_on, self._going_on = self._going_on, None
         return await self._answered(going_on, await self._settled(self.row.requests))
 
+    async def give_way(self) -> None:
+        """Another tool stands in: a round that was asked before a restart is not gone on with."""
+        if self._going_on is not None:
+            self._going_on = None
+            self._open.clear()
+            await self._go_on()
+
     async def called(self, error: BaseException | None) -> None:
         """Note that the call a person let pass was made, or why not.
 

@@ -36,12 +36,16 @@ def binding_of(view: View, errand: Errand) -> str:
     What a retry adds does not count, nor do spaces and the order of members; numbers count as
     written: 1 is not 1.0.
     """
-    params = {
-        name: json.loads(value, parse_float=_literal, parse_int=_literal)
-        for name, value in without_round(errand).params.items()
-    }
+    raw = without_round(errand).params
     whole = [*owner_of(view.principal), view.group, view.server, errand.deed.value, errand.key]
-    canonical = json.dumps([*whole, params], sort_keys=True, separators=(",", ":"))
+    try:
+        params: Any = {
+            name: json.loads(value, parse_float=_literal, parse_int=_literal)
+            for name, value in raw.items()
+        }
+        canonical = json.dumps([*whole, params], sort_keys=True, separators=(",", ":"))
+    except RecursionError:  # nested too deep to be read; then letters count
+        canonical = json.dumps([*whole, _texts(raw)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
