@@ -4,6 +4,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from agenthub.adapters.outbound.mcp_client.channel import Channel, Hello, Inbox
 from agenthub.adapters.outbound.mcp_client.faults import (
@@ -19,7 +20,7 @@ from agenthub.adapters.outbound.mcp_client.reading import Shelf
 from agenthub.adapters.outbound.mcp_client.spells import LostError, Spell, unreachable
 from agenthub.adapters.outbound.mcp_client.spells import lost as lost_error
 from agenthub.adapters.outbound.mcp_client.spells import until as until_end
-from agenthub.adapters.outbound.mcp_client.turns import LeaseEndedError, Leases, Turns
+from agenthub.adapters.outbound.mcp_client.turns import InTurn, LeaseEndedError, Leases, Turns
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import HubError, QuotaError, RpcError, UnavailableError
@@ -130,8 +131,7 @@ class Lane(Inbox):
         All that comes before the answer must be over at `until`, by the loop's clock.
         """
         now = asyncio.get_running_loop().time
-        if until is None:
-            until = now() + request.timeout_s
+        until = now() + request.timeout_s if until is None else until
         spell = self._spell
         if spell is None or spell.channel.fault is not None:
             spell = await self._opened(until - now())
@@ -139,7 +139,7 @@ class Lane(Inbox):
         if caller.log_level is not None and channel.era is Era.LEGACY:
             await spell.level.lower(channel, caller.log_level, until - now())
 
-        async def send() -> bytes:
+        async def send(caller: Caller) -> bytes:
             return await channel.request(
                 request.method,
                 request.params,
@@ -150,10 +150,10 @@ class Lane(Inbox):
             )
 
         if not self._is_ambiguous and not channel.unattributed:
-            return await self._sent(send)
+            return await self._sent(partial(send, caller))
         self._is_ambiguous = True
-        async with self._turns.turn(caller.client, until - now()):
-            return await self._sent(send)
+        async with self._turns.turn(caller.client, until - now()) as turn:
+            return await self._sent(partial(send, InTurn(caller, turn)))
 
     async def wait_open(self, timeout_s: float) -> None:
         """Wait for a connection. Raises UnavailableError, at once where none can come in time."""

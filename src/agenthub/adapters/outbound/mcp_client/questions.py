@@ -6,14 +6,15 @@ can answer and no agent is asked, and refused where no person can.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from agenthub.adapters.outbound.mcp_client.messages import Request, error_bytes, result_bytes
+from agenthub.adapters.outbound.mcp_client.turns import InTurn, Turn
 from agenthub.domain.exceptions import HubError, RpcError, UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import Caller, Question
 
@@ -24,6 +25,9 @@ Send = Callable[[bytes], Awaitable[None]]
 
 CARRIED = frozenset({"elicitation/create", "sampling/createMessage"})
 """What may be asked. `roots/list` is not: a server would replace its own folders by the agent's."""
+
+AGENT_TURN_S = 5.0
+"""How long an agent may think before others have their turn, where people could answer as well."""
 
 MAX_OPEN = 64
 """Open questions per connection; a server that asks more is refused."""
@@ -36,13 +40,14 @@ MAX_TASKS = 2 * (MAX_OPEN + MAX_REPLIES)
 
 
 class Asker:
-    """One running request, as the one a question may belong to: its caller and its clock."""
+    """One running request, as the one a question may belong to: its caller, clock and turn."""
 
-    __slots__ = ("_left_s", "_limit", "_open", "caller")
+    __slots__ = ("_left_s", "_limit", "_open", "_turn", "caller")
 
     def __init__(self, caller: Caller, limit: asyncio.Timeout) -> None:
         self.caller = caller
         self._limit = limit
+        self._turn: Turn | None = caller.turn if isinstance(caller, InTurn) else None
         self._left_s: float | None = None
         self._open = 0
 
@@ -54,9 +59,16 @@ class Asker:
             self._left_s = when - asyncio.get_running_loop().time()
             self._limit.reschedule(None)
 
+    def lend_turn(self) -> None:
+        """Let others have their turn until the clock runs on."""
+        if self._turn is not None:
+            self._turn.lend()
+
     def resume(self) -> None:
         """Let the clock run on, when no other question holds it."""
         self._open -= 1
+        if self._open == 0 and self._turn is not None:
+            self._turn.take_back()
         if self._open == 0 and self._left_s is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self._left_s)
             self._left_s = None
@@ -72,11 +84,33 @@ class _Audience:
     callers: tuple[Caller, ...]
     clients: int
 
+    def lends_after_s(self, question: Question) -> float | None:
+        """Say when others may have their turn, though this is not answered; None: never."""
+        if not any(caller.has_people(question) for caller in self.callers):
+            return None
+        return AGENT_TURN_S if self.callers[0].can_answer(question) else 0.0
+
 
 @dataclass(slots=True, eq=False)
 class _Open:
     task: asyncio.Task[None]
     askers: list[Asker] = field(default_factory=list[Asker])
+
+    @contextmanager
+    def lending_turns(self, after_s: float | None) -> Generator[None]:
+        """For each request that the server may be waiting for now, let others have their turn."""
+        if after_s is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(after_s, self._lend_turns)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _lend_turns(self) -> None:
+        for asker in self.askers:
+            asker.lend_turn()
 
 
 class Questions:
@@ -200,7 +234,8 @@ class Questions:
             params=request.params,
             is_attributed=audience.clients == 1,
         )
-        reply = await _reply(request.id, audience, question)
+        with self._open[request.id].lending_turns(audience.lends_after_s(question)):
+            reply = await _reply(request.id, audience, question)
         self._close(request.id)
         await self._send_quietly(reply)
 

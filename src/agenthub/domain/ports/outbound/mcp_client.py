@@ -49,6 +49,10 @@ class Caller(ABC):
         """Say whether the agent declared what this question needs, and can be asked just now."""
         return False
 
+    def has_people(self, question: Question) -> bool:
+        """Say whether people at the hub may answer this, where the agent does not."""
+        return False
+
     def on_gone(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the agent has hung up without a word: it may come back.
 

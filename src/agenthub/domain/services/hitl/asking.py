@@ -45,6 +45,9 @@ class AskingCaller(Caller):
         """Say whether the agent itself may answer, and can."""
         return self._who is not Answering.PERSON and self._thread.caller.can_answer(question)
 
+    def has_people(self, question: Question) -> bool:
+        return self._who is not Answering.AGENT and self._thread.people.can_answer([question])
+
     async def progress(self, params: RawObject) -> None:
         await self._thread.listener.progress(params)
 

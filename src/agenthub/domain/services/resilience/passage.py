@@ -75,6 +75,9 @@ class LendingCaller(Caller):
     def can_answer(self, question: Question) -> bool:
         return self.caller.can_answer(question)
 
+    def has_people(self, question: Question) -> bool:
+        return self.caller.has_people(question)
+
     async def progress(self, params: RawObject) -> None:
         await self.caller.progress(params)
 

@@ -18,7 +18,8 @@ WAIT_S = 5.0
 class FakeCaller(Caller):
     """Answers questions with `reply`, or holds them while `held` is cleared.
 
-    Where `has_person`, that one answers what nobody can say whose it is.
+    Where `has_person`, that one answers what nobody can say whose it is, and all that the agent
+    cannot unless it `is_able`.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class FakeCaller(Caller):
         log_level: str | None = "info",
         capabilities: Mapping[str, Any] | None = None,
         has_person: bool = False,
+        is_able: bool = False,
     ) -> None:
         self.era = era
+        self.is_able = is_able
         self.has_person = has_person
         self.client = client
         self.capabilities = capabilities or {}
@@ -47,6 +50,12 @@ class FakeCaller(Caller):
         self.withdrawing = asyncio.Event()
         self.held = asyncio.Event()
         self.held.set()
+
+    def can_answer(self, question: Question) -> bool:
+        return self.is_able and question.is_attributed
+
+    def has_people(self, question: Question) -> bool:
+        return self.has_person
 
     async def progress(self, params: RawObject) -> None:
         self.told.append(params)
