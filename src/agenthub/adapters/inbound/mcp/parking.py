@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from agenthub.adapters.inbound.mcp.asking import fits, require_answerable
+from agenthub.adapters.inbound.mcp.asking import fits, require_answerable, unreachable
 from agenthub.adapters.inbound.mcp.callers import Accent, AgentCaller, AgentFacts
 from agenthub.adapters.inbound.mcp.crew import Crew
 from agenthub.adapters.inbound.mcp.envelope import INVALID_PARAMS
@@ -112,6 +112,12 @@ class ParkedCaller(AgentCaller):
             if fits(question, response):
                 future.set_result(response)
 
+    def hang_up(self) -> None:
+        """The agent does not come back with its answers: others are asked, where they can be."""
+        for question, future in self._pending.values():
+            if not future.done():
+                future.set_exception(unreachable(question))
+
     async def ask(self, question: Question) -> bytes:
         require_answerable(self.capabilities, question)
         question = self._accent.question(question)
@@ -169,6 +175,7 @@ class _Call:
     def cancel(self) -> None:
         if self.task is not None:
             self.task.cancel()
+        self.caller.hang_up()  # a call that is held goes on without its agent
 
 
 class Parking:
@@ -240,7 +247,7 @@ class Parking:
         left_alive = False
         try:
             outcome = await self._next(call)
-            left_alive = True
+            left_alive = not isinstance(outcome, Waiting)
         finally:
             call.caller.leave()
             if not left_alive:

@@ -1,7 +1,10 @@
 """Parked calls: how many wait for one principal's agents, and for how long."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -17,8 +20,8 @@ from agenthub.adapters.inbound.mcp.parking import (
 from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.entities.identity import OWNER, Principal
-from agenthub.domain.exceptions import QuotaError, UpstreamError
-from agenthub.domain.ids import EndpointId
+from agenthub.domain.exceptions import QuotaError, UnanswerableError, UpstreamError
+from agenthub.domain.ids import EndpointId, HeldCallId
 from agenthub.domain.ports.outbound.mcp_client import Answer, Question
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
@@ -49,17 +52,7 @@ class Lot:
         size_bytes: int = 0,
         name: str = "call",
     ) -> Outcome | Waiting | Bundle:
-        caller = ParkedCaller(
-            NOWHERE,
-            Accent("time", namespaced=True, version="2026-07-28"),
-            AgentFacts(
-                client=name,
-                capabilities={"elicitation": {}, "sampling": {}},
-                log_level=None,
-                agent="test",
-            ),
-            None,
-        )
+        caller = parked_caller(name)
 
         async def work() -> Outcome:
             try:
@@ -133,3 +126,53 @@ async def test_the_calls_of_one_principal_can_be_ended() -> None:
         await eventually(lambda: lot.ended == ["theirs"])
         await asyncio.sleep(0)
         assert lot.parking.principals() == {OWNER}
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_call_that_goes_on_without_its_agent_does_not_wait_for_its_answers(
+    comes_back: bool,
+) -> None:
+    ticket = Waiting(HeldCallId("held"), "time", (), (), datetime(2026, 11, 21, tzinfo=UTC))
+    async with Crew() as crew, asyncio.TaskGroup() as group:
+        parking = Parking(crew, CountingChance(), ttl_s=600.0 if comes_back else 0.05)
+        caller, is_held = parked_caller(), asyncio.Event()
+        asked = [group.create_task(_settled(caller.ask(FORM_QUESTION))) for _ in range(2)]
+
+        async def work() -> Waiting:
+            await is_held.wait()
+            return ticket
+
+        booking = Booking(OWNER, ("binding",), 0)
+        bundle = await soon(parking.start(booking, caller, NOWHERE, work))
+        assert isinstance(bundle, Bundle)
+        is_held.set()
+        if comes_back:
+            one = {next(iter(bundle.questions)): b'{"action":"decline"}'}
+            given = await soon(parking.resume(bundle.nonce, ("binding",), NOWHERE, one, None))
+            assert given == ticket
+        outcomes = [await soon(one) for one in asked]
+
+    kinds = [bytes if comes_back else UnanswerableError, UnanswerableError]
+    assert [type(one) for one in outcomes] == kinds
+
+
+def parked_caller(name: str = "call") -> ParkedCaller:
+    """Make an agent that can be asked everything."""
+    return ParkedCaller(
+        NOWHERE,
+        Accent("time", namespaced=True, version="2026-07-28"),
+        AgentFacts(
+            client=name,
+            capabilities={"elicitation": {}, "sampling": {}},
+            log_level=None,
+            agent="test",
+        ),
+        None,
+    )
+
+
+async def _settled(asking: Coroutine[Any, Any, bytes]) -> bytes | Exception:
+    try:
+        return await asking
+    except UnanswerableError as error:
+        return error
