@@ -1,6 +1,7 @@
 """What may go wrong with calls that wait for people: cancels, failing storage, changed servers."""
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from agenthub.domain.entities.hitl.rules import (
     Comparison,
     PolicyAction,
 )
+from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.entities.identity import ALL_SCOPES, OWNER
 from agenthub.domain.exceptions import (
@@ -33,6 +35,7 @@ from agenthub.domain.ports.outbound.mcp_client import (
     Answer,
     Caller,
     InputRequired,
+    Question,
     UpstreamRequest,
 )
 from agenthub.domain.services.calls import Outcome
@@ -42,7 +45,7 @@ from agenthub.domain.services.hitl.threads import MAX_OPEN
 from agenthub.domain.services.identity import KeyDraft
 from agenthub.domain.services.resilience.gateway import Gateway
 from agenthub.domain.services.resilience.passage import Passage
-from tests.support.held import RESULT, TTL_S, Agent, House, Hub, ask_form
+from tests.support.held import RESULT, TTL_S, WISH, Agent, House, Hub, ask_form
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.hitl.calling import begun
 from tests.unit.domain.services.samples import endpoint
@@ -159,6 +162,32 @@ async def test_a_question_withdrawn_while_it_is_stored_spoils_no_later_one(
         outcome = await soon(hub.held.resume(OWNER, found.ticket, Agent(), hold_s=5))
         assert isinstance(outcome, Outcome)
     assert [row.status for row in house.rows] == [HeldStatus.DONE]
+
+
+async def test_a_wish_withdrawn_while_rules_are_looked_at_is_not_waited_for(house: House) -> None:
+    looking, statuses = asyncio.Event(), list[HeldStatus]()
+    wish = Question("calc", "sampling/createMessage", json.dumps(WISH).encode())
+
+    async def handle(request: UpstreamRequest, caller: Caller) -> Answer:
+        async with asyncio.TaskGroup() as group:
+            withdrawn = group.create_task(caller.ask(wish))
+            await looking.wait()
+            withdrawn.cancel()
+        await caller.ask(ask_form())
+        statuses.extend(row.status for row in house.rows)
+        return Answer(RESULT, Era.MODERN)
+
+    async def look(request: SamplingRequest) -> None:
+        looking.set()
+        await asyncio.Event().wait()
+
+    async with house.living(model="priced") as hub:
+        hub.people.sampling.after_asked = look
+        hub.client.handle = handle
+        async with begun(hub.call()) as call:
+            await hub.respond(await house.asked(ElicitationRequest))
+            assert isinstance(await call.ended(), Outcome)
+    assert statuses == [HeldStatus.RUNNING]
 
 
 async def test_the_params_of_one_callers_waiting_calls_are_bounded(

@@ -332,7 +332,8 @@ class CallThread:
         """Take the call, so that nobody else goes on with it. Raises ConflictError."""
         async with self._lock:
             row = await self._stored()
-            if row is None or self._open or row.status is HeldStatus.RUNNING:
+            is_waiting = self._open and not begin  # for others of its questions
+            if row is None or is_waiting or row.status is HeldStatus.RUNNING:
                 return
             if self.is_alone or begin:
                 await self._keeper.check()
@@ -357,6 +358,8 @@ class CallThread:
 
     def _drop(self, ids: Sequence[RequestId]) -> None:
         """Nobody waits for these any more. When the hub stops, they wait for its return."""
+        for one in ids:
+            self._open.pop(one, None)
         if not self.people.is_stopping:
             self._keeper.later(self.fail(ids, self.why_dropped))
 

@@ -107,7 +107,8 @@ class Register:
 
     def let_go(self, call: Held) -> None:
         """Its agent has gone, and may send the same request again."""
-        self._idle.setdefault(call.binding, []).append(call)
+        if call.id in self._by_ticket:
+            self._idle.setdefault(call.binding, []).append(call)
 
     def idle(self, binding: str, agent: str, conversation: str) -> Held | None:
         """Give an equal call that nobody attends to, and that is no other agent's.
