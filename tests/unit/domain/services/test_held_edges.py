@@ -323,6 +323,26 @@ async def test_what_stands_in_for_a_server_gets_no_answers_meant_for_it_and_runs
     assert statuses == [HeldStatus.RUNNING]
 
 
+async def test_an_earlier_answer_is_not_given_where_no_person_could_be_asked(
+    house: House,
+) -> None:
+    await house.put_policy()
+    tools = {("calc", "add"): {"fallback": {"cached_for_s": 600}}}
+    async with house.living(tools=tools) as hub:
+        async with begun(hub.call()) as call:
+            await hub.approvals.approve(OWNER, (await house.asked(ToolApproval)).id)
+            await call.ended()
+
+        async def busy(
+            call: HeldCall, requests: Sequence[HitlRequest], was: HeldCall | None
+        ) -> None:
+            raise UnavailableError("busy", code="storage_busy")
+
+        hub.queue.ask = busy
+        with pytest.raises(UnavailableError):
+            await soon(hub.call())
+
+
 async def test_arguments_of_any_depth_can_wait(house: House) -> None:
     house.server.questions = [ask_form()]
     deep = b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"

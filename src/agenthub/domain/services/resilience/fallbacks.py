@@ -20,11 +20,15 @@ _SPACES = frozenset(" \t\r\n")
 _MENDABLE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.UPSTREAM})
 _FULL = frozenset({"server_paused", "server_rate_limited"})
 """What a server wants, and not the hub: there its limits are meant."""
+_OWN = frozenset({"storage_busy", "storage_outdated", "storage_unavailable"})
+"""The hub's own troubles: who could not be asked has not let anything pass."""
 
 
 def calls_for_fallback(error: BaseException) -> bool:
     """Say whether another answer may stand in: the server failed, not the caller."""
-    return isinstance(error, HubError) and (error.kind in _MENDABLE or error.code in _FULL)
+    if not isinstance(error, HubError) or error.code in _OWN:
+        return False
+    return error.kind in _MENDABLE or error.code in _FULL
 
 
 @dataclass(frozen=True, slots=True)
