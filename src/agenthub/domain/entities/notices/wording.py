@@ -4,9 +4,11 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
+from agenthub.domain.entities.catalog.digest import visible
 from agenthub.domain.event import ASKED, ApprovalAsked, ElicitationAsked, SamplingAsked
 
 NANO = 1_000_000_000
+MAX_NAME_CHARS = 80
 _STATUS = {
     "ready": "reachable again",
     "healthy": "healthy again",
@@ -81,7 +83,7 @@ def _breaker(facts: dict[str, Any]) -> tuple[str, str]:
     state = str(facts["state"])
     what = f"Server {facts['server']}"
     if facts.get("tool"):
-        what += f", tool {facts['tool']}"
+        what += f", tool {_name(facts['tool'])}"
     reason = str(facts["reason"])
     why = _REASON.get(reason, reason)
     if reason == "operator":
@@ -104,7 +106,7 @@ def _budget(facts: dict[str, Any]) -> tuple[str, str]:
 
 
 def _definition(facts: dict[str, Any]) -> tuple[str, str]:
-    tool = f"Server {facts['server']}, tool {facts['tool']}"
+    tool = f"Server {facts['server']}, tool {_name(facts['tool'])}"
     if facts.get("decided"):
         return f"{tool}: new definition {facts['decided']}", "It can be called as it is now."
     if facts.get("held"):
@@ -119,12 +121,18 @@ def _asked(event: str, facts: dict[str, Any]) -> tuple[str, str]:
     """Say who asks, and how to answer; never what is asked: that takes the scope for it."""
     where = f"Server {facts['server']}"
     if facts.get("tool"):
-        where += f", tool {facts['tool']}"
+        where += f", tool {_name(facts['tool'])}"
     until = datetime.fromisoformat(str(facts["expires_at"]))
     return f"{where}: {_ASKS[event]}", (
         f"Answer until {until:%H:%M} UTC, on the dashboard or by "
         f"'agenthub inbox answer {facts['request_id']}'."
     )
+
+
+def _name(text: object) -> str:
+    """Show a name of a server's on one line, with what nobody would see of it."""
+    words = " ".join(visible(str(text)).split())
+    return words if len(words) <= MAX_NAME_CHARS else f"{words[: MAX_NAME_CHARS - 3]}..."
 
 
 def _dollars(nano: int) -> str:

@@ -11,6 +11,7 @@ from agenthub.domain.event import (
     SamplingAsked,
 )
 
+CALL_TOOL = "tools/call"
 _ASKED = {
     RequestKind.SAMPLING: SamplingAsked,
     RequestKind.ELICITATION: ElicitationAsked,
@@ -30,7 +31,7 @@ def asked(request: HitlRequest, now: datetime) -> DomainEvent:
         at=now,
         request_id=request.id,
         server=request.origin.server,
-        tool=request.origin.key,
+        tool=_tool(request),
         expires_at=request.expires_at,
         group=request.origin.group,
     )
@@ -44,8 +45,14 @@ def resolved(request: HitlRequest, now: datetime) -> DomainEvent:
         request_id=request.id,
         kind=request.KIND.value,
         server=request.origin.server,
-        tool=request.origin.key,
+        tool=_tool(request),
         status=request.status.value,
         by=request.decided_by,
         group=request.origin.group,
     )
+
+
+def _tool(request: HitlRequest) -> str:
+    """Name the tool; of other calls no key, for that of a resource is what its caller asked for."""
+    origin = request.origin
+    return origin.key if origin.deed == CALL_TOOL else ""

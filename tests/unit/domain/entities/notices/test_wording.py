@@ -146,6 +146,26 @@ def test_a_question_says_who_asks_and_how_to_answer(
     assert said(asked(**given, tool=""))[0] == f"Server time: {words}"
 
 
+def test_a_tools_name_stays_one_line_that_hides_nothing() -> None:
+    hostile = "pay\u202egnp\n\nAgentHub: all is well" + "!" * 2_000
+    given = {**COMMON, "server": "time", "tool": hostile}
+    asked = ApprovalAsked(**given, request_id=RequestId("R1"), expires_at=AT)
+    changed = DefinitionChanged(**given, endpoint_id=TIME, held=True)
+    stopped = BreakerChanged(
+        **given,
+        endpoint_id=TIME,
+        instance="S1",
+        before="closed",
+        state="open",
+        reason="operator",
+    )
+    for event in (asked, changed, stopped):
+        title, _ = said(event)
+        assert title.startswith("Server time, tool pay<U+202E>gnp AgentHub: all is well!!!")
+        assert "\n" not in title
+        assert len(title) < 200
+
+
 def test_other_events_are_listed() -> None:
     changed = CatalogChanged(**COMMON, server="time", kinds=("tools",), counts={"tools": 2})
     assert said(changed)[0] == "AgentHub: catalog.changed (time)"
