@@ -118,6 +118,16 @@ async def test_a_call_whose_server_asks_gives_a_ticket_and_then_the_result(hub: 
     assert len(sent(hub)) == 1
 
 
+async def test_a_caller_says_how_long_it_waits_for_a_person(tmp_path: Path) -> None:
+    async with served(tmp_path, HitlSettings(hold_s=3_600)) as hub:
+        await hub.register("demo")
+        asking(hub)
+        answer = await soon(hub.http.post(CALL, json={}, params={"wait_s": 0}))
+        assert answer.status_code == 202, answer.text
+        refused = await hub.http.post(CALL, json={}, params={"wait_s": -1})
+        assert (refused.status_code, refused.json()["errors"][0]["loc"][-1]) == (422, "wait_s")
+
+
 async def test_an_answer_within_the_hold_needs_no_ticket(tmp_path: Path) -> None:
     async with served(tmp_path, HitlSettings(hold_s=30)) as hub, asyncio.TaskGroup() as group:
         await hub.register("demo")

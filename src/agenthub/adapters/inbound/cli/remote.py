@@ -48,9 +48,9 @@ class Remote:
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
 
-    def try_out(self, path: str, body: Any) -> tuple[Any, bool]:
+    def try_out(self, path: str, body: Any, **query: Any) -> tuple[Any, bool]:
         """Post what may have to wait for a person: the answer, and whether it is a ticket only."""
-        answer = self._connection.send("POST", path, body=body, query={})
+        answer = self._connection.send("POST", path, body=body, query=query)
         return json.loads(answer.text), answer.is_waiting
 
     def collect(self, path: str, **query: Any) -> tuple[Any, bool]:

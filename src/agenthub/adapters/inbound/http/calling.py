@@ -56,17 +56,23 @@ class RestCaller(Caller):
 
 
 async def carry(
-    hub: Hub, request: Request, principal: Principal, server: str, errand: Errand
+    hub: Hub,
+    request: Request,
+    principal: Principal,
+    server: str,
+    errand: Errand,
+    hold_s: float | None = None,
 ) -> Response:
     """Do an errand at one server, and answer with the server's own result, byte for byte.
 
-    202 with a ticket where a person is asked for longer than the hold. A client that hangs up
-    before cancels the request at the server.
+    202 with a ticket where a person is asked for longer than the hold, which is the hub's own
+    where none is given. A client that hangs up before cancels the request at the server.
     """
     view = hub.catalog.view_server(principal, server)
 
     async def go() -> Response:
-        return _answer(await hub.held.carry(view, errand, RestCaller(principal, request)))
+        caller = RestCaller(principal, request)
+        return _answer(await hub.held.carry(view, errand, caller, hold_s=hold_s))
 
     return await unless_hung_up(request, go)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agenthub.adapters.inbound.cli.commands.servers import SERVERS, Json
-from agenthub.adapters.inbound.cli.held import TICKETS, outcome_of
+from agenthub.adapters.inbound.cli.held import FIRST_WAIT_S, TICKETS, outcome_of
 from agenthub.adapters.inbound.cli.output import WrongUse, say, say_json, table
 from agenthub.adapters.inbound.cli.remote import segment
 from agenthub.adapters.inbound.cli.session import remote_of
@@ -16,7 +16,7 @@ Pairs = Annotated[
 ]
 
 NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Where a person is asked: print the ticket and end.")
+    bool, typer.Option("--no-wait", help="While a person is asked: print the ticket and end.")
 ]
 Ticket = Annotated[str, typer.Argument(metavar="TICKET", help="Of a call that waits.")]
 
@@ -42,7 +42,8 @@ def call(
     body = {"arguments": _arguments(pairs, arguments)}
     with remote_of(context) as hub:
         path = f"{SERVERS}/{segment(server)}/tools/{segment(name)}"
-        result = outcome_of(hub, hub.try_out(path, body), no_wait=no_wait)
+        found = hub.try_out(path, body, wait_s=0 if no_wait else FIRST_WAIT_S)
+        result = outcome_of(hub, found, no_wait=no_wait, as_json=as_json)
     _say_result(result, as_json=as_json)
 
 
@@ -55,7 +56,7 @@ def read(
     """Read a resource."""
     with remote_of(context) as hub:
         path = f"{SERVERS}/{segment(server)}/resources/{segment(uri)}"
-        result = outcome_of(hub, hub.collect(path))
+        result = outcome_of(hub, hub.collect(path, wait_s=FIRST_WAIT_S))
     if as_json:
         say_json(result)
         return
@@ -75,7 +76,8 @@ def prompt(
     values = {k: v if isinstance(v, str) else json.dumps(v) for k, v in _named(pairs).items()}
     with remote_of(context) as hub:
         path = f"{SERVERS}/{segment(server)}/prompts/{segment(own)}"
-        result = outcome_of(hub, hub.try_out(path, {"arguments": values}))
+        found = hub.try_out(path, {"arguments": values}, wait_s=FIRST_WAIT_S)
+        result = outcome_of(hub, found)
     if as_json:
         say_json(result)
         return

@@ -41,6 +41,16 @@ CALLED: Responses = {
     ),
 }
 LISTED = problems(_404=NO_SERVER)
+MAX_WAIT_S = 3_600
+WaitS = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=MAX_WAIT_S,
+        description="How long to wait for a person before a ticket is given, in seconds; "
+        "`AGENTHUB_HITL__HOLD_S` where this is absent. It bounds nothing else.",
+    ),
+]
 
 
 class ArgumentsIn(Body):
@@ -144,10 +154,11 @@ async def call_tool(
     request: Request,
     hub: HubDep,
     principal: ToolCaller,
+    wait_s: WaitS = None,
 ) -> Response:
     """Call a tool and wait for its result, which comes back as the server gave it."""
     given = {"arguments": b"{}", **members_of(request.scope)}
-    return await carry(hub, request, principal, id, Errand(Deed.CALL_TOOL, tool, given))
+    return await carry(hub, request, principal, id, Errand(Deed.CALL_TOOL, tool, given), wait_s)
 
 
 @router.get(
@@ -186,9 +197,10 @@ async def read_resource(
     request: Request,
     hub: HubDep,
     principal: ResourceReader,
+    wait_s: WaitS = None,
 ) -> Response:
     errand = Errand(Deed.READ_RESOURCE, uri, RawObject())
-    return await carry(hub, request, principal, id, errand)
+    return await carry(hub, request, principal, id, errand, wait_s)
 
 
 @router.get("/prompts", summary="List prompts", responses=LISTED, response_model=Page[Definition])
@@ -214,9 +226,10 @@ async def render_prompt(
     request: Request,
     hub: HubDep,
     principal: PromptGetter,
+    wait_s: WaitS = None,
 ) -> Response:
     given = {"arguments": b"{}", **members_of(request.scope)}
-    return await carry(hub, request, principal, id, Errand(Deed.GET_PROMPT, name, given))
+    return await carry(hub, request, principal, id, Errand(Deed.GET_PROMPT, name, given), wait_s)
 
 
 @router.post(

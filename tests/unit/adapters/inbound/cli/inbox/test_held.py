@@ -38,7 +38,12 @@ def test_a_call_says_what_it_waits_for_and_waits_for_the_outcome(shell: Shell, c
 def test_a_call_need_not_be_waited_for(shell: Shell, capsys: Out) -> None:
     shell.rest.will("POST", CALL, waiting("A1"), is_waiting=True)
     assert shell.run("call", "files__write", "--no-wait") == 0
-    assert capsys.readouterr().out == "T1\n"
+    said = capsys.readouterr()
+    assert said.out == "T1\n"
+    assert "agenthub collect T1" in said.err
+    shell.rest.will("POST", CALL, waiting("A1"), is_waiting=True)
+    assert shell.run("call", "files__write", "--no-wait", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == waiting("A1")
     shell.rest.will("GET", TICKET, DONE)
     assert shell.run("collect", "T1") == 0
     assert json.loads(capsys.readouterr().out) == DONE
