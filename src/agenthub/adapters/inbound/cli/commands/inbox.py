@@ -1,5 +1,6 @@
 """agenthub inbox: what waits for a person, and its answers."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,14 @@ from agenthub.adapters.inbound.cli.inbox.given import Given, answer_given
 from agenthub.adapters.inbound.cli.inbox.questions import KINDS, Question, find, waiting
 from agenthub.adapters.inbound.cli.inbox.sample import sample, say_ended
 from agenthub.adapters.inbound.cli.inbox.watching import Watch
-from agenthub.adapters.inbound.cli.inbox.words import HEADS, row, say_question, say_result
+from agenthub.adapters.inbound.cli.inbox.words import (
+    ENDED_HEADS,
+    HEADS,
+    became,
+    row,
+    say_question,
+    say_result,
+)
 from agenthub.adapters.inbound.cli.output import Failure, WrongUse, complain, say, say_json, table
 from agenthub.adapters.inbound.cli.session import Session
 
@@ -103,10 +111,11 @@ def ls(
         _list(session, as_json=as_json)
         return
     if kind not in KINDS:
-        raise WrongUse(f"--kind is one of {', '.join(KINDS)}.")
+        need = "--status goes with --kind, which is" if kind is None else "--kind is"
+        raise WrongUse(f"{need} one of {', '.join(KINDS)}.")
     with session.connect() as hub:
         found = hub.items(KINDS[kind].path, status=status)
-    _say_list(session, found, as_json=as_json)
+    _say_list(session, found, as_json=as_json, heads=ENDED_HEADS, none="There is no such question.")
 
 
 def show(context: typer.Context, request_id: RequestId, as_json: Json = False) -> None:
@@ -193,7 +202,7 @@ def _put(desk: Desk, request_id: str) -> Outcome:
     question = find(desk.hub, request_id)
     say_question(question, desk.now())
     if question["status"] != "pending" and not question.get("in_review"):
-        say(f"It is {question['status']} already.")
+        say(f"It is {became(question)} already.")
         return Outcome.TOO_LATE
     try:
         return _FLOWS[question["kind"]](desk, question)
@@ -210,14 +219,21 @@ def _list(session: Session, *, as_json: bool) -> None:
     _say_list(session, found, as_json=as_json)
 
 
-def _say_list(session: Session, found: list[Question], *, as_json: bool) -> None:
+def _say_list(
+    session: Session,
+    found: list[Question],
+    *,
+    as_json: bool,
+    heads: Sequence[str] = HEADS,
+    none: str = "Nothing waits for you.",
+) -> None:
     if as_json:
         say_json(found)
     elif not found:
-        say("Nothing waits for you.")
+        say(none)
     else:
         now = session.now()
-        table(HEADS, [row(question, now) for question in found])
+        table(heads, [row(question, now) for question in found])
 
 
 def _say_done(done: Question) -> None:
@@ -229,7 +245,7 @@ def _say_done(done: Question) -> None:
     elif done["kind"] == "sampling":
         say_ended(done)
     else:
-        say(f"{done['id']} is {done['status']}.")
+        say(f"{done['id']} is {became(done)}.")
     if done["kind"] == "elicitation" and asked["mode"] == "url" and _is_agreed(done):
         say(f"Open it yourself: {asked['url']}")
 

@@ -166,7 +166,7 @@ def _say_made(rule: dict[str, Any], *, as_json: bool) -> None:
         say_json(rule)
         return
     say(rule["id"])
-    complain("It holds from now on; 'agenthub rules rm' revokes it.")
+    complain(f"It holds from now on; 'agenthub rules rm {rule['id']}' revokes it.")
 
 
 def _policy_row(rule: dict[str, Any]) -> list[str]:

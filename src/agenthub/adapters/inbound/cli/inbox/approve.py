@@ -17,7 +17,7 @@ ONCE, CONVERSATION, ALWAYS = "once", "conversation", "always"
 _CHOICES = {
     "y": "yes, this once",
     "c": "yes, for this conversation",
-    "a": "yes, always (a rule that 'agenthub rules' lists)",
+    "a": "yes, always (a rule that 'agenthub rules ls' shows)",
     "e": "edit the arguments",
     "n": "no: deny it",
     "s": "skip: leave it for later",

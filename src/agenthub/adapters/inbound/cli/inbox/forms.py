@@ -45,9 +45,11 @@ def content_of(form: Form, words: Iterable[str]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for word in words:
         name, mark, text = word.partition("=")
-        if not mark or name not in fields:
+        if not mark:
+            raise WrongUse(f"{word!r} is not of the form NAME=VALUE.")
+        if name not in fields:
             known = ", ".join(fields) or "none"
-            raise WrongUse(f"{word!r} is not of the form NAME=VALUE; names are: {known}.")
+            raise WrongUse(f"The form has no field {name!r}; its fields: {known}.")
         try:
             content[name] = value_of(fields[name], text)
         except ValueError as error:

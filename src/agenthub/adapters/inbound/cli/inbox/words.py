@@ -9,7 +9,14 @@ from agenthub.adapters.inbound.cli.inbox.questions import Question
 from agenthub.adapters.inbound.cli.output import say
 
 HEADS = ("ID", "KIND", "SERVER", "TOOL", "FOR", "LEFT", "WHAT")
+ENDED_HEADS = ("ID", "KIND", "SERVER", "TOOL", "FOR", "STATE", "WHAT")
 SHORT = 60
+_ACTIONS = {"accept": "answered", "decline": "declined", "cancel": "cancelled"}
+_ENDS = {
+    "approval": {"approved": "allowed", "completed": "allowed", "rejected": "denied"},
+    "elicitation": {},
+    "sampling": {"completed": "delivered"},
+}
 _KIND = {
     "approval": "A call waits for approval",
     "elicitation": "A server has a question",
@@ -34,7 +41,15 @@ def row(question: Question, now: datetime) -> list[str]:
     kind = question["kind"] + (" (review)" if question.get("in_review") else "")
     about = short(_about(question))
     known = (question["id"], kind, question["server"], short(question["key"], 40) or "-")
-    return [*known, short(caller(question), 32), left(question, now), about]
+    when = left(question, now) if _is_open(question) else became(question)
+    return [*known, short(caller(question), 32), when, about]
+
+
+def became(question: Question) -> str:
+    """Say how a question ended: an answered one by what was answered, not just that it was."""
+    decision: dict[str, Any] = question["decision"] or {}
+    status = str(question["status"])
+    return _ACTIONS.get(str(decision.get("action"))) or _ENDS[question["kind"]].get(status, status)
 
 
 def caller(question: Question) -> str:
@@ -87,20 +102,36 @@ def _facts(question: Question, now: datetime) -> Iterator[tuple[str, str]]:
         yield "for", caller(question)
     else:
         yield "for", "nobody knows: calls of several agents were under way"
-    if question["status"] == "pending" or question.get("in_review"):
+    if _is_open(question):
         yield "time left", left(question, now)
     else:
-        yield "status", question["status"]
+        yield "status", became(question)
+
+
+def _is_open(question: Question) -> bool:
+    return question["status"] == "pending" or bool(question.get("in_review"))
 
 
 def _say_end(question: Question) -> None:
     if question["decided_by"]:
         say(f"  decided by: {short(question['decided_by'])}")
+    _say_decision(question["decision"] or {})
     if question["reason"]:
         say("  reason:")
         quote(question["reason"])
     if question["kind"] == "sampling" and question["result"]:
         say_result(question["result"])
+
+
+def _say_decision(decision: dict[str, Any]) -> None:
+    if decision.get("content") is not None:
+        say("  answer:")
+        quote_json(decision["content"])
+    if decision.get("arguments") is not None:
+        say("  called with these arguments instead:")
+        quote_json(decision["arguments"])
+    if decision.get("remember", "once") != "once":
+        say(f"  holds: {short(str(decision['remember']))}")
 
 
 def _say_approval(asked: dict[str, Any]) -> None:
@@ -122,8 +153,17 @@ def _say_elicitation(asked: dict[str, Any]) -> None:
         say(f"  It wants you to visit {short(str(asked['host']), 255)}. The whole address:")
         quote(str(asked["url"]))
     for field in asked["fields"]:
-        need = "required" if field["required"] else "optional"
-        say(f"  - {short(field['name'])} ({need}): {short(field['label'])}")
+        say(f"  - {short(field['name'])} ({_rules(field)}): {short(field['label'])}")
+
+
+def _rules(field: dict[str, Any]) -> str:
+    """Say in short what a field takes; the choices by the values that `--set` takes."""
+    values = [str(choice["value"]) for choice in field["choices"]]
+    parts = [f"{field['kind']} of {short(', '.join(values), 200)}" if values else field["kind"]]
+    parts.append("required" if field["required"] else "optional")
+    if field["default"] is not None:
+        parts.append(f"default {short(json.dumps(field['default'], ensure_ascii=False))}")
+    return "; ".join(parts)
 
 
 def _say_sampling(asked: dict[str, Any]) -> None:

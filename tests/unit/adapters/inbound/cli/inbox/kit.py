@@ -71,6 +71,7 @@ class FakeRest(Connection):
             "agent": "cody",
             "subject": "owner",
             "warnings": [],
+            "decision": None,
             "result": None,
             "reason": "",
             "decided_by": "",
@@ -221,7 +222,8 @@ class Shell:
 
     def asks_form(self, request_id: str = "E1", **more: Any) -> None:
         question = {"message": "A table?", "mode": "form", "url": None, "requested_schema": FORM}
-        fields = [{"name": "name", "label": "name", "required": True}]
+        field = {"name": "name", "label": "name", "required": True, "kind": "text"}
+        fields = [{**field, "choices": [{"value": "Ada", "title": "A."}], "default": "Ada"}]
         self.rest.ask("elicitation", request_id, question | {"fields": fields}, **more)
 
     def asks_visit(self, url: str = "https://shop.example/pay?x=1") -> None:

@@ -204,3 +204,34 @@ def test_json_for_programs_holds_the_same_text_and_steers_no_terminal(
 
 def test_letters_of_all_scripts_stay_as_they_are() -> None:
     assert clean("é 日本 👍 עברית\n\t-") == "é 日本 👍 עברית\n\t-"
+
+
+@pytest.mark.parametrize(
+    ("options", "word", "shown"),
+    [
+        (("--accept", "--set", "name=Ada"), "answered", '"name": "Ada"'),
+        (("--decline",), "declined", "declined"),
+        (("--cancel",), "cancelled", "cancelled"),
+    ],
+)
+def test_an_answered_question_says_what_the_answer_was(
+    shell: Shell, capsys: Out, options: tuple[str, ...], word: str, shown: str
+) -> None:
+    shell.asks_form()
+    assert shell.run("inbox", "answer", "E1", *options) == 0
+    assert capsys.readouterr().out == f"E1 is {word}.\n"
+    shell.rest.questions["E1"]["status"] = "completed"
+    assert shell.run("inbox", "ls", "--kind", "elicitation") == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert "STATE" in head
+    assert word in line
+    assert shell.run("inbox", "show", "E1") == 0
+    said = capsys.readouterr().out
+    assert shown in said
+    assert '- name (text of Ada; required; default "Ada"): name' in said
+
+
+def test_a_field_that_the_form_does_not_have_is_named(shell: Shell, capsys: Out) -> None:
+    shell.asks_form()
+    assert shell.run("inbox", "answer", "E1", "--accept", "--set", "nam=Ada") == 2
+    assert "no field 'nam'; its fields: name, seats, food" in capsys.readouterr().err
