@@ -64,7 +64,7 @@ async def test_a_hub_killed_at_any_commit_of_a_sampling_neither_repeats_nor_lose
     former: set[str] = set()
     deaths = 0
     for point in range(1, POINTS + 1):
-        ticket, wish = asked(hub)
+        ticket, wish = asked(hub, point)
         death_file.write_text(str(point))
         with suppress(*UNHEARD):
             approve(hub, wish)
@@ -87,9 +87,13 @@ async def test_a_hub_killed_at_any_commit_of_a_sampling_neither_repeats_nor_lose
     assert max(provider.calls.values()) == 1
 
 
-def asked(hub: HubProcess) -> tuple[str, str]:
-    """Have a server ask for a model's words; give the call's ticket, and the question's id."""
-    answer = hub.rest("POST", "/api/mcp/servers/asking/tools/ask_model", {"arguments": {}})
+def asked(hub: HubProcess, point: int) -> tuple[str, str]:
+    """Have a server ask for a model's words; give the call's ticket, and the question's id.
+
+    Each call is another one: an equal one might be taken for the agent of the former, come back.
+    """
+    arguments = {"arguments": {"point": point}}
+    answer = hub.rest("POST", "/api/mcp/servers/asking/tools/ask_model", arguments)
     assert answer.status == 202, answer
     (wish,) = hub.rest("GET", f"{REQUESTS}?status=pending").body["items"]
     return answer.body["ticket"], wish["id"]
