@@ -11,9 +11,9 @@ import pytest
 
 from tests.chaos.registrar import UNHEARD
 from tests.support.fixture_process import FixtureProcess
-from tests.support.hub_process import HubProcess
+from tests.support.forked_hub import ForkedHub
+from tests.support.hub_process import HubConnection
 from tests.support.llm_provider import WORDS, LlmProvider
-from tests.support.mortal_hub import DEATH_FILE
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.e2e, pytest.mark.slow]
@@ -38,19 +38,15 @@ def death_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def hub(
     uncounted: None, provider: LlmProvider, death_file: Path, tmp_path: Path
-) -> Generator[HubProcess]:
+) -> Generator[ForkedHub]:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "prices.toml").write_text(provider.prices())
-    env = {
-        **provider.settings(),
-        DEATH_FILE: str(death_file),
-        "AGENTHUB_HITL__HOLD_S": "0",
-    }
+    env = {**provider.settings(), "AGENTHUB_HITL__HOLD_S": "0"}
     era = ("--era", "modern", "--transport", "http")
     with (
         FixtureProcess("asking_server", *era, log_dir=tmp_path) as server,
-        HubProcess(folder, env=env, ready_timeout_s=60, launcher="tests.support.mortal_hub") as hub,
+        ForkedHub(folder, death_file, env) as hub,
     ):
         hub.register_http("asking", server.url)
         yield hub
@@ -58,7 +54,7 @@ def hub(
 
 @pytest.mark.timeout(400)
 async def test_a_hub_killed_at_any_commit_of_a_sampling_neither_repeats_nor_loses_it(
-    hub: HubProcess, provider: LlmProvider, death_file: Path
+    hub: ForkedHub, provider: LlmProvider, death_file: Path
 ) -> None:
     ends: Counter[str] = Counter()
     former: set[str] = set()
@@ -72,7 +68,7 @@ async def test_a_hub_killed_at_any_commit_of_a_sampling_neither_repeats_nor_lose
         death_file.unlink()
         deaths += died
         if died:
-            hub.wait(5.0)
+            assert hub.has_died(5.0)
             hub.start()
         if look(hub, wish)["status"] == "pending":
             approve(hub, wish)
@@ -87,7 +83,7 @@ async def test_a_hub_killed_at_any_commit_of_a_sampling_neither_repeats_nor_lose
     assert max(provider.calls.values()) == 1
 
 
-def asked(hub: HubProcess, point: int) -> tuple[str, str]:
+def asked(hub: HubConnection, point: int) -> tuple[str, str]:
     """Have a server ask for a model's words; give the call's ticket, and the question's id.
 
     Each call is another one: an equal one might be taken for the agent of the former, come back.
@@ -99,20 +95,20 @@ def asked(hub: HubProcess, point: int) -> tuple[str, str]:
     return answer.body["ticket"], wish["id"]
 
 
-def approve(hub: HubProcess, wish: str) -> None:
+def approve(hub: HubConnection, wish: str) -> None:
     answer = hub.rest("POST", f"{REQUESTS}/{wish}/approve", {})
     assert answer.status == 200, answer
 
 
-def look(hub: HubProcess, wish: str) -> dict[str, Any]:
+def look(hub: HubConnection, wish: str) -> dict[str, Any]:
     return hub.rest("GET", f"{REQUESTS}/{wish}").body
 
 
-def is_over(hub: HubProcess, wish: str) -> bool:
+def is_over(hub: HubConnection, wish: str) -> bool:
     return look(hub, wish)["status"] in ("completed", "failed")
 
 
-async def has_died_or_ended(hub: HubProcess, wish: str) -> bool:
+async def has_died_or_ended(hub: HubConnection, wish: str) -> bool:
     """Wait until the hub is dead, or the question is over without that."""
 
     def seen() -> str | None:
@@ -125,7 +121,7 @@ async def has_died_or_ended(hub: HubProcess, wish: str) -> bool:
 
 
 def assert_paid_once(
-    hub: HubProcess, provider: LlmProvider, wish: dict[str, Any], former: set[str], point: int
+    hub: ForkedHub, provider: LlmProvider, wish: dict[str, Any], former: set[str], point: int
 ) -> None:
     """`former` are the entries of earlier calls; this one's is added."""
     with closing(sqlite3.connect(hub.data_dir / "agenthub.db")) as database:
@@ -146,7 +142,7 @@ def assert_paid_once(
             assert cost >= nano_usd, point
 
 
-def assert_collected(hub: HubProcess, ticket: str, wish: dict[str, Any], point: int) -> None:
+def assert_collected(hub: HubConnection, ticket: str, wish: dict[str, Any], point: int) -> None:
     answer = hub.rest("GET", f"/api/tickets/{ticket}?wait_s=10")
     words = str(answer.body)
     if wish["status"] == "completed":

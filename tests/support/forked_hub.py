@@ -25,7 +25,8 @@ _GRACE_S = 0.2
 """Each life of a call ends with it, and is lived many times."""
 _POLL_S = 0.02
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["pytest", "agenthub.serving", "tests.support.forked_hub"])
+_LOADED = ["pytest", "agenthub.serving", "agenthub.adapters.outbound.llm.sdk"]
+_forks.set_forkserver_preload([*_LOADED, "tests.support.forked_hub"])
 
 
 def _live(port: int, data_dir: Path, death_file: Path, env: Mapping[str, str]) -> None:
@@ -67,9 +68,7 @@ class ForkedHub(HubConnection):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
+        self.kill()
 
     def start(self) -> None:
         """Start and wait until it is ready. Raises ChildError with the log if it never is."""
@@ -82,6 +81,11 @@ class ForkedHub(HubConnection):
                 log = _log_of(self.data_dir).read_text(errors="replace")
                 raise ChildError(f"the hub is not ready:\n{log[-4000:]}")
             time.sleep(_POLL_S)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
 
     def has_died(self, within_s: float) -> bool:
         """Wait for its end."""
