@@ -3,10 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,44 +16,10 @@ from agenthub.domain import event as domain_events
 from agenthub.domain.entities.identity import OWNER
 from agenthub.domain.event import DomainEvent
 from agenthub.domain.exceptions import UnavailableError
+from tests.integration.http.feed import URL, following
 from tests.integration.http.people import APPROVALS, elicit, group_of, hold, wish
 from tests.integration.http.world import SERVERS, TOKEN, Served, bearer, body_of
 from tests.support.waiting import soon
-
-URL = "/api/events"
-
-
-class Reader:
-    """Reads a stream event by event."""
-
-    def __init__(self, answer: httpx2.Response) -> None:
-        self.answer = answer
-        self.comments = 0
-        self._lines = answer.aiter_lines()
-
-    async def next(self) -> dict[str, Any]:
-        """Give the next event: `id`, `event` and parsed `data`."""
-        found: dict[str, Any] = {}
-        async with asyncio.timeout(5):
-            async for line in self._lines:
-                if line.startswith(":"):
-                    self.comments += 1
-                elif line:
-                    name, _, value = line.partition(": ")
-                    found[name] = value
-                elif "data" in found:
-                    return {**found, "data": json.loads(found["data"])}
-        raise AssertionError("the stream ended")
-
-    async def rest(self) -> list[str]:
-        async with asyncio.timeout(5):
-            return [line async for line in self._lines]
-
-
-@asynccontextmanager
-async def following(hub: Served, **headers: str) -> AsyncGenerator[Reader]:
-    async with hub.http.stream("GET", URL, headers=headers) as answer:
-        yield Reader(answer)
 
 
 async def test_what_happens_is_told_as_it_happens(hub: Served) -> None:
@@ -91,7 +55,7 @@ async def test_a_quiet_stream_beats(hub: Served, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sse.EventStream.__init__, "__kwdefaults__", {"heartbeat_s": 0.02})
     async with following(hub) as reader:
         async with asyncio.timeout(5):
-            async for line in reader._lines:
+            async for line in reader.lines:
                 if line == ": still here":
                     break
 

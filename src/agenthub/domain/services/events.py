@@ -79,6 +79,11 @@ class EventService:
             for reader in self._readers
         )
 
+    async def last_id(self, principal: Principal) -> int:
+        """Give the newest event's id: who follows from it on misses nothing from now on."""
+        async with self._uow.read(principal) as stored:
+            return await stored.events.last_id()
+
     async def follow(
         self, principal: Principal, after: int | None, *, is_present: bool = True
     ) -> AsyncGenerator[StoredEvent | Gap]:
@@ -115,7 +120,7 @@ class EventService:
         news: asyncio.Event,
         recent: deque[StoredEvent],
     ) -> AsyncGenerator[StoredEvent | Gap]:
-        last = await self._last_id(principal)
+        last = await self.last_id(principal)
         seen = last if after is None else min(after, last)
         page = await self._page(principal, seen)
         if (
@@ -163,10 +168,6 @@ class EventService:
         group = self._directory.group(principal.group)
         endpoint = self._directory.endpoint_named(principal.workspace, server)
         return group is not None and endpoint is not None and group.member(endpoint.id) is not None
-
-    async def _last_id(self, principal: Principal) -> int:
-        async with self._uow.read(principal) as stored:
-            return await stored.events.last_id()
 
     async def _page(self, principal: Principal, after: int) -> list[StoredEvent]:
         async with self._uow.read(principal) as stored:

@@ -74,6 +74,8 @@ async def follow(
     `error` event when its token is revoked or expires.
     """
     token = request.headers["authorization"].partition(" ")[2].strip()
+    if last_event_id is None:  # fixed before the answer begins: whoever sees that misses nothing
+        last_event_id = await around.hub.events.last_id(principal)
     feed = Feed(around.hub, around.clock, principal, token, last_event_id)
     return FeedAnswer(EventStream(feed, around.closing))
 
