@@ -40,6 +40,7 @@ from agenthub.domain.ports.outbound.mcp_client import (
 )
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.held import Waiting
+from agenthub.domain.services.hitl.leftovers import LATE
 from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.hitl.threads import MAX_OPEN
 from agenthub.domain.services.identity import KeyDraft
@@ -242,6 +243,22 @@ async def test_a_person_is_told_that_an_answer_was_lost_with_the_hub(house: Hous
             await hub.held.resume(OWNER, found.ticket, Agent())
     assert house.statuses() == [RequestStatus.COMPLETED]
     assert "restarted" in house.requests[0].reason
+
+
+async def test_what_a_person_let_pass_is_not_done_when_its_time_is_long_over(house: House) -> None:
+    await house.put_policy()
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    [asked] = house.requests
+    assert isinstance(asked, ToolApproval)
+    rows = house.uow.rows[DEFAULT_WORKSPACE].hitl.requests
+    rows[asked.id] = asked.approved("anna", {}, house.clock.now())
+    house.clock.advance(TTL_S)
+    async with house.living() as hub:
+        with pytest.raises(UnavailableError, match="was not made"):
+            await hub.held.resume(OWNER, found.ticket, Agent())
+    assert house.server.sent == []
+    assert (house.statuses(), house.requests[0].reason) == ([RequestStatus.FAILED], LATE)
 
 
 async def test_a_key_that_is_revoked_while_its_agent_waits_has_no_call_made(house: House) -> None:

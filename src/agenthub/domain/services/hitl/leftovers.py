@@ -1,12 +1,12 @@
 """What a hub that is gone left of calls that waited for people."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime
 
 from agenthub.domain.entities.hitl.fault import kept_fault
 from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
-from agenthub.domain.entities.hitl.request import HitlRequest
+from agenthub.domain.entities.hitl.request import HitlRequest, RequestStatus
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.exceptions import ConflictError, NotFoundError, UnavailableError
 from agenthub.domain.ids import RequestId
@@ -18,6 +18,7 @@ INTERRUPTED = (
     "The hub stopped while this call ran at its server; it may have been done, and is not repeated."
 )
 GONE = "The call that asked this is no more."
+LATE = "The hub was away until after this call's time, so that it was not made."
 
 
 class Leftovers:
@@ -39,16 +40,27 @@ class Leftovers:
             if row.status is HeldStatus.DONE:
                 await self._complete(mine)
                 kept.append((row, []))
-            elif row.status is HeldStatus.WAITING and row.going_on is not None:
+            elif self._can_go_on(row, mine):
                 kept.append((row, mine))
             elif self._queue.is_dead(row.lease, row.expires_at):
                 with suppress(ConflictError):  # another hub has done so
                     kept.append((await self._bury(row), []))
         return kept
 
+    def _can_go_on(self, row: HeldCall, requests: Collection[HitlRequest]) -> bool:
+        """What a person let pass long ago is not done when nobody thinks of it any more."""
+        if row.status is not HeldStatus.WAITING or row.going_on is None:
+            return False
+        if any(request.status is RequestStatus.PENDING for request in requests):
+            return True  # they expire, and the call with them
+        until = max([row.expires_at, *(request.expires_at for request in requests)])
+        return self._clock.now() < until or not self._queue.is_dead(row.lease, until)
+
     async def _bury(self, row: HeldCall) -> HeldCall:
         if row.status is HeldStatus.RUNNING:
             reason, fault = INTERRUPTED, UnavailableError(INTERRUPTED, code="call_interrupted")
+        elif row.going_on is not None:
+            reason, fault = LATE, UnavailableError(f"{LATE} Call again.", code="question_lost")
         else:
             reason, fault = LOST, UnavailableError(f"{LOST} Call again.", code="question_lost")
         await self._fail(row.requests, reason)
