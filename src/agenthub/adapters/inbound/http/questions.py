@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from agenthub.adapters.inbound.http.bodies import texts_of
 from agenthub.adapters.inbound.http.pagination import Page, Paging
 from agenthub.adapters.inbound.hub import Hub
-from agenthub.domain.entities.catalog.digest import visible
 from agenthub.domain.entities.cost import usd
 from agenthub.domain.entities.hitl.elicitation_request import ElicitationRequest
 from agenthub.domain.entities.hitl.fields import Field as FormField
@@ -22,6 +21,7 @@ from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.hitl.tool_approval import ToolApproval
 from agenthub.domain.entities.identity import Principal
 from agenthub.domain.exceptions import InvalidError
+from agenthub.domain.foreign_text import visible
 
 R = TypeVar("R", bound=HitlRequest)
 Shown = TypeVar("Shown", bound=BaseModel)

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from agenthub.domain.entities.catalog.listing import Item, ItemKind
+from agenthub.domain.foreign_text import is_invisible, visible
 
 COVERED = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 """What a model or a person goes by when a tool is chosen; icons and `_meta` are not among it."""
@@ -21,7 +21,6 @@ MAX_NAME = 80
 
 _RISKY = frozenset({"description", "title", "properties", "required", *HINTS})
 _PLAIN = re.compile(r"[A-Za-z_$][\w$-]*", re.ASCII)
-_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 _ABSENT = object()
 
 
@@ -66,19 +65,6 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[FieldChan
     found: list[FieldChange] = []
     _compare((), _settle(covered(before)), _settle(covered(after)), found)
     return tuple(sorted(found, key=lambda change: not change.risky)[:MAX_CHANGES])
-
-
-def visible(text: str) -> str:
-    """Write what steers a reader unseen (bidi, zero width, control) as `<U+202E>`."""
-    return "".join(f"<U+{ord(c):04X}>" if _is_invisible(c) else c for c in text)
-
-
-def _is_invisible(char: str) -> bool:
-    if char.isascii():
-        return not char.isprintable() and char not in "\n\t\r"
-    if char in _FILLERS or "\ufe00" <= char <= "\ufe0e" or "\U000e0100" <= char <= "\U000e01ef":
-        return True
-    return unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs")
 
 
 def _settle(value: Any, key: str = "") -> Any:
@@ -132,7 +118,7 @@ def _invisibles(value: Any) -> set[str]:
         return _invisibles([*mapping, *mapping.values()])
     if isinstance(value, list):
         return set[str]().union(*map(_invisibles, cast("list[Any]", value)))  # JSON
-    return {char for char in value if _is_invisible(char)} if isinstance(value, str) else set()
+    return {char for char in value if is_invisible(char)} if isinstance(value, str) else set()
 
 
 def _is_new_property(path: tuple[str | int, ...], before: Any) -> bool:

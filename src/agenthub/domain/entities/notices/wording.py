@@ -4,8 +4,8 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from agenthub.domain.entities.catalog.digest import visible
 from agenthub.domain.event import ASKED, ApprovalAsked, ElicitationAsked, SamplingAsked
+from agenthub.domain.foreign_text import visible
 
 NANO = 1_000_000_000
 MAX_NAME_CHARS = 80

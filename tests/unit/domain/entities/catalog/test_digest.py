@@ -16,9 +16,9 @@ from agenthub.domain.entities.catalog.digest import (
     diff,
     digest_of,
     tools_digest,
-    visible,
 )
 from agenthub.domain.entities.catalog.listing import Item, ItemKind
+from agenthub.domain.foreign_text import visible
 
 TOOL: dict[str, Any] = {
     "name": "read",
