@@ -3,7 +3,8 @@
 No person answers at this hub; with one see test_bridge_people.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import httpx2
 import mcp_types as types
@@ -11,34 +12,40 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.support.fixture_process import FixtureProcess, fixture_command
+from tests.support.bridge import ERAS, TRANSPORTS, bridged
 from tests.support.hub_process import HubProcess
 
 pytestmark = pytest.mark.e2e
 
-ERAS = ("legacy", "modern")
-TRANSPORTS = ("http", "stdio")
 MODES = {"legacy": "legacy", "modern": "2026-07-28"}
+Agents = dict[tuple[str, bool], Client]
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     folder = tmp_path_factory.mktemp("bridge")
-    with (
-        HubProcess(folder / "data", env={"AGENTHUB_HITL__ENABLED": "false"}) as hub,
-        FixtureProcess(
-            "era_server", "--era", "legacy", "--transport", "http", log_dir=folder
-        ) as legacy,
-        FixtureProcess(
-            "era_server", "--era", "modern", "--transport", "http", log_dir=folder
-        ) as modern,
-    ):
-        hub.register_http("legacy-http", legacy.url)
-        hub.register_http("modern-http", modern.url)
-        for era in ERAS:
-            command = fixture_command("era_server", "--era", era, "--transport", "stdio")
-            hub.register_stdio(f"{era}-stdio", *command)
+    hub = HubProcess(folder / "data", env={"AGENTHUB_HITL__ENABLED": "false"})
+    with bridged(hub, "era_server", folder):
         yield hub
+
+
+@pytest.fixture(scope="module")
+async def agents(hub: HubProcess) -> AsyncIterator[Agents]:
+    """One of each era that can be asked, and one that cannot."""
+    async with AsyncExitStack() as stack:
+        http = httpx2.AsyncClient(headers=hub.headers, timeout=30)
+        await stack.enter_async_context(http)
+        agents: Agents = {}
+        for era in ERAS:
+            for able in (True, False):
+                client = Client(
+                    streamable_http_client(hub.url("/mcp"), http_client=http),
+                    mode=MODES[era],
+                    elicitation_callback=_answer if able else None,
+                    sampling_callback=_sample if able else None,
+                )
+                agents[era, able] = await stack.enter_async_context(client)
+        yield agents
 
 
 async def _answer(context: object, params: object) -> types.ElicitResult:
@@ -58,43 +65,28 @@ def _text(result: types.CallToolResult) -> str:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("server", ERAS)
 async def test_a_question_reaches_the_agent_and_its_answer_the_server(
-    hub: HubProcess, server: str, transport: str, agent: str
+    agents: Agents, server: str, transport: str, agent: str
 ) -> None:
-    async with (
-        httpx2.AsyncClient(headers=hub.headers, timeout=30) as http,
-        Client(
-            streamable_http_client(hub.url("/mcp"), http_client=http),
-            mode=MODES[agent],
-            elicitation_callback=_answer,
-            sampling_callback=_sample,
-        ) as client,
-    ):
-        name = f"{server}-{transport}"
-        asked = await client.call_tool(f"{name}__ask_name", {})
-        assert "Ada" in _text(asked), asked
-        model = await client.call_tool(f"{name}__ask_model", {"prompt": "say something"})
-        assert "sampled by the agent" in _text(model), model
+    client, name = agents[agent, True], f"{server}-{transport}"
+    asked = await client.call_tool(f"{name}__ask_name", {})
+    assert "Ada" in _text(asked), asked
+    model = await client.call_tool(f"{name}__ask_model", {"prompt": "say something"})
+    assert "sampled by the agent" in _text(model), model
 
 
 @pytest.mark.parametrize("agent", ERAS)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("server", ERAS)
 async def test_an_agent_that_cannot_answer_gets_a_clear_error(
-    hub: HubProcess, server: str, transport: str, agent: str
+    agents: Agents, server: str, transport: str, agent: str
 ) -> None:
-    async with (
-        httpx2.AsyncClient(headers=hub.headers, timeout=30) as http,
-        Client(
-            streamable_http_client(hub.url("/mcp"), http_client=http), mode=MODES[agent]
-        ) as client,
-    ):
-        try:
-            result = await client.call_tool(f"{server}-{transport}__ask_name", {})
-        except Exception as error:  # noqa: BLE001 (the SDK raises what the hub answers)
-            told = str(error)
-        else:
-            assert result.is_error
-            told = _text(result)
-        # A modern server is told by the request itself that the agent cannot be asked.
-        expected = "cannot be asked" if server == "modern" else "elicitation"
-        assert expected in told.lower()
+    try:
+        result = await agents[agent, False].call_tool(f"{server}-{transport}__ask_name", {})
+    except Exception as error:  # noqa: BLE001 (the SDK raises what the hub answers)
+        told = str(error)
+    else:
+        assert result.is_error
+        told = _text(result)
+    # A modern server is told by the request itself that the agent cannot be asked.
+    expected = "cannot be asked" if server == "modern" else "elicitation"
+    assert expected in told.lower()

@@ -16,18 +16,17 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from tests.support.fixture_process import FixtureProcess, fixture_command
+from tests.support.bridge import ERAS, TRANSPORTS, bridged
 from tests.support.hub_process import HubProcess, Json
 from tests.support.llm_provider import WORDS, LlmProvider
 from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.e2e
 
-ERAS = ("legacy", "modern")
 MODES = {"legacy": "legacy", "modern": "2026-07-28"}
-SERVERS = tuple(f"{era}-{transport}" for era in ERAS for transport in ("http", "stdio"))
+SERVERS = tuple(f"{era}-{transport}" for era in ERAS for transport in TRANSPORTS)
 KINDS = ("form", "link", "model")
-HOLD_S = 0.4
+HOLD_S = 0.15
 PATIENCE_S = 20.0
 WAITING_CODE = 1202
 COLLECT = "hub__collect"
@@ -49,6 +48,7 @@ OF_AGENT = {
     "link": "accept: null",
     "model": "sampled: by the agent",
 }
+Agents = dict[tuple[str, bool], Client]
 Ending = types.CallToolResult | types.GetPromptResult | types.ReadResourceResult
 
 each_server = pytest.mark.parametrize("server", SERVERS)
@@ -98,28 +98,14 @@ class Bridge:
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     folder = tmp_path_factory.mktemp("bridge-people")
-    with (
-        LlmProvider() as provider,
-        HubProcess(
-            folder / "data",
-            env={**provider.settings(), "AGENTHUB_HITL__HOLD_S": str(HOLD_S)},
-        ) as hub,
-        FixtureProcess(
-            "asking_server", "--era", "legacy", "--transport", "http", log_dir=folder
-        ) as legacy,
-        FixtureProcess(
-            "asking_server", "--era", "modern", "--transport", "http", log_dir=folder
-        ) as modern,
-    ):
-        hub.register_http("legacy-http", legacy.url)
-        hub.register_http("modern-http", modern.url)
-        for era in ERAS:
-            command = fixture_command("asking_server", "--era", era, "--transport", "stdio")
-            hub.register_stdio(f"{era}-stdio", *command)
-        policy = {"name": "costs", "action": "ask", "tool": "act"}
-        answer = hub.rest("POST", "/api/policies", policy)
-        assert answer.status == 201, answer.body
-        yield Bridge(hub, dict.fromkeys(SERVERS, 0))
+    with LlmProvider() as provider:
+        env = {**provider.settings(), "AGENTHUB_HITL__HOLD_S": str(HOLD_S)}
+        hub = HubProcess(folder / "data", env=env)
+        with bridged(hub, "asking_server", folder):
+            policy = {"name": "costs", "action": "ask", "tool": "act"}
+            answer = hub.rest("POST", "/api/policies", policy)
+            assert answer.status == 201, answer.body
+            yield Bridge(hub, dict.fromkeys(SERVERS, 0))
 
 
 async def _answer(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -147,6 +133,23 @@ async def agent(
             sampling_callback=_sample if able else None,
         ) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def agents(bridge: Bridge) -> AsyncIterator[Agents]:
+    """Those that serve every case: of each era one that can be asked, and one that cannot."""
+    async with AsyncExitStack() as stack:
+        yield {
+            (era, able): await stack.enter_async_context(agent(bridge, era, able=able))
+            for era in ERAS
+            for able in (True, False)
+        }
+
+
+@pytest.fixture(scope="module")
+async def adk(bridge: Bridge) -> AsyncIterator[Client]:
+    async with agent(bridge, "modern", able=True, name="google-adk") as client:
         yield client
 
 
@@ -188,10 +191,9 @@ async def called(client: Client, server: str, kind: str) -> types.CallToolResult
 @each_server
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_agent_that_can_answer_is_asked(
-    bridge: Bridge, server: str, era: str, kind: str
+    agents: Agents, server: str, era: str, kind: str
 ) -> None:
-    async with agent(bridge, era, able=True) as client:
-        result = await soon(called(client, server, kind), within_s=PATIENCE_S)
+    result = await soon(called(agents[era, True], server, kind), within_s=PATIENCE_S)
 
     assert told(result) == OF_AGENT[kind]
 
@@ -200,10 +202,10 @@ async def test_an_agent_that_can_answer_is_asked(
 @each_server
 @pytest.mark.parametrize("kind", KINDS)
 async def test_for_an_agent_that_cannot_a_person_answers(
-    bridge: Bridge, server: str, era: str, kind: str
+    bridge: Bridge, agents: Agents, server: str, era: str, kind: str
 ) -> None:
-    async with agent(bridge, era, able=False) as client, asyncio.TaskGroup() as group:
-        call = group.create_task(called(client, server, kind))
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(called(agents[era, False], server, kind))
         await bridge.person(kind, server)
 
         assert told(await soon(call, within_s=PATIENCE_S)) == OF_PERSON[kind]
@@ -213,10 +215,10 @@ async def test_for_an_agent_that_cannot_a_person_answers(
 @each_server
 @pytest.mark.parametrize("able", [True, False], ids=["able", "mute"])
 async def test_a_person_lets_a_call_pass_and_it_is_done_once(
-    bridge: Bridge, server: str, era: str, able: bool
+    bridge: Bridge, agents: Agents, server: str, era: str, able: bool
 ) -> None:
-    async with agent(bridge, era, able=able) as client, asyncio.TaskGroup() as group:
-        call = group.create_task(called(client, server, "approval"))
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(called(agents[era, able], server, "approval"))
         asked = await bridge.person("approval", server)
         words = told(await soon(call, within_s=PATIENCE_S))
 
@@ -228,16 +230,16 @@ async def test_a_person_lets_a_call_pass_and_it_is_done_once(
 @each_server
 @pytest.mark.parametrize("kind", [*KINDS, "approval"])
 async def test_a_legacy_agent_gets_a_ticket_and_collects_with_it(
-    bridge: Bridge, server: str, kind: str
+    bridge: Bridge, agents: Agents, server: str, kind: str
 ) -> None:
     name, given = (f"ask_{kind}", {}) if kind in KINDS else ("act", {"amount": 1})
-    async with agent(bridge, "legacy", able=False) as client:
-        listed = [tool.name for tool in (await client.list_tools()).tools]
-        waiting = await client.call_tool(f"{server}__{name}", given)
-        ticket = ticket_of(waiting)
-        assert ticket is not None
-        await bridge.person(kind, server)
-        outcomes = [await collected(client, waiting) for _ in range(2)]
+    client = agents["legacy", False]
+    listed = [tool.name for tool in (await client.list_tools()).tools]
+    waiting = await client.call_tool(f"{server}__{name}", given)
+    ticket = ticket_of(waiting)
+    assert ticket is not None
+    await bridge.person(kind, server)
+    outcomes = [await collected(client, waiting) for _ in range(2)]
 
     assert COLLECT in listed
     assert not waiting.is_error
@@ -251,20 +253,18 @@ async def test_a_legacy_agent_gets_a_ticket_and_collects_with_it(
 @each_server
 @pytest.mark.parametrize("kind", [*KINDS, "approval"])
 async def test_a_modern_agent_is_told_to_come_back_and_does(
-    bridge: Bridge, server: str, kind: str
+    bridge: Bridge, agents: Agents, server: str, kind: str
 ) -> None:
     name, given = (f"ask_{kind}", {}) if kind in KINDS else ("act", {"amount": 1})
-    async with agent(bridge, "modern", able=False) as client:
-        tool = f"{server}__{name}"
-        result = await client.session.call_tool(tool, given, allow_input_required=True)
-        assert isinstance(result, types.InputRequiredResult)
-        assert not result.input_requests
-        await bridge.person(kind, server)
-        while isinstance(result, types.InputRequiredResult):
-            state = result.request_state
-            result = await client.session.call_tool(
-                tool, given, request_state=state, allow_input_required=True
-            )
+    session, tool = agents["modern", False].session, f"{server}__{name}"
+    result = await session.call_tool(tool, given, allow_input_required=True)
+    assert isinstance(result, types.InputRequiredResult)
+    assert not result.input_requests
+    await bridge.person(kind, server)
+    while isinstance(result, types.InputRequiredResult):
+        result = await session.call_tool(
+            tool, given, request_state=result.request_state, allow_input_required=True
+        )
 
     words = told(result)
     assert words.startswith(OF_PERSON[kind])
@@ -288,10 +288,9 @@ async def asked_within(client: Client, server: str, method: str) -> Ending:
 @each_server
 @pytest.mark.parametrize("method", ["prompts/get", "resources/read"])
 async def test_a_prompt_and_a_resource_may_ask_the_agent(
-    bridge: Bridge, server: str, era: str, method: str
+    agents: Agents, server: str, era: str, method: str
 ) -> None:
-    async with agent(bridge, era, able=True) as client:
-        result = await soon(asked_within(client, server, method), within_s=PATIENCE_S)
+    result = await soon(asked_within(agents[era, True], server, method), within_s=PATIENCE_S)
 
     assert told(result) == OF_AGENT["form"]
 
@@ -301,10 +300,10 @@ async def test_a_prompt_and_a_resource_may_ask_the_agent(
 @pytest.mark.parametrize("late", [False, True], ids=["prompt", "late"])
 @pytest.mark.parametrize("method", ["prompts/get", "resources/read"])
 async def test_a_prompt_and_a_resource_may_ask_a_person(
-    bridge: Bridge, server: str, era: str, method: str, late: bool
+    bridge: Bridge, agents: Agents, server: str, era: str, method: str, late: bool
 ) -> None:
-    async with agent(bridge, era, able=False) as client, asyncio.TaskGroup() as group:
-        call = group.create_task(asked_within(client, server, method))
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(asked_within(agents[era, False], server, method))
         if late:
             await asyncio.wait([call], timeout=2 * HOLD_S)
         asked = await bridge.person("form", server)
@@ -317,21 +316,18 @@ async def test_a_prompt_and_a_resource_may_ask_a_person(
 @pytest.mark.parametrize("late", [False, True], ids=["prompt", "late"])
 @pytest.mark.parametrize("kind", ["form", "approval"])
 async def test_adk_is_never_sent_a_round(
-    bridge: Bridge, server: str, kind: str, late: bool
+    bridge: Bridge, adk: Client, server: str, kind: str, late: bool
 ) -> None:
     name, given = (f"ask_{kind}", {}) if kind in KINDS else ("act", {"amount": 1})
-    async with (
-        agent(bridge, "modern", able=True, name="google-adk") as client,
-        asyncio.TaskGroup() as group,
-    ):
-        work = client.session.call_tool(f"{server}__{name}", given, allow_input_required=True)
+    async with asyncio.TaskGroup() as group:
+        work = adk.session.call_tool(f"{server}__{name}", given, allow_input_required=True)
         call = group.create_task(work)
         if late:
             await asyncio.wait([call], timeout=2 * HOLD_S)
         asked = await bridge.person(kind, server)
         result = await soon(call, within_s=PATIENCE_S)
         assert isinstance(result, types.CallToolResult)
-        words = told(await collected(client, result))
+        words = told(await collected(adk, result))
 
     assert asked["agent"] == "google-adk"
     assert words.startswith(OF_PERSON[kind])
@@ -339,34 +335,23 @@ async def test_adk_is_never_sent_a_round(
         assert bridge.done_once(server, words)
 
 
-@pytest.fixture
-def crowded(bridge: Bridge) -> Iterator[str]:
-    """A legacy server on one pipe, at which nobody has asked yet."""
-    command = fixture_command("asking_server", "--era", "legacy", "--transport", "stdio")
-    bridge.hub.register_stdio("crowded", *command)
-    yield "crowded"
-    bridge.hub.unregister("crowded")
-
-
 @each_era
-@pytest.mark.parametrize("agents", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 async def test_on_one_pipe_nobody_guesses_whose_question_it_is(
-    bridge: Bridge, crowded: str, era: str, agents: int
+    bridge: Bridge, agents: Agents, era: str, count: int
 ) -> None:
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        clients = [
-            await stack.enter_async_context(agent(bridge, era, able=False)) for _ in range(agents)
-        ]
+    crowded, first = "legacy-stdio", agents[era, False]
+    async with agent(bridge, era, able=False) as other, asyncio.TaskGroup() as group:
         calls: list[asyncio.Task[types.CallToolResult]] = []
         asked: list[Json] = []
-        for count, client in enumerate((clients[0], clients[-1]), 1):
+        for number, client in enumerate((first, first if count == 1 else other), 1):
             calls.append(group.create_task(called(client, crowded, "form")))
-            asked = await bridge.pending("form", crowded, count)
+            asked = await bridge.pending("form", crowded, number)
         await bridge.answer(asked[1], "form", name="Grace")
         await bridge.answer(asked[0], "form", name="Ada")
         words = [told(await soon(call, within_s=PATIENCE_S)) for call in calls]
 
     assert words == [f'accept: {{"name": "{name}"}}' for name in ("Ada", "Grace")]
-    is_known = agents == 1 and era == "legacy"
+    is_known = count == 1 and era == "legacy"
     assert [one["deed"] for one in asked] == ["tools/call", "tools/call" if is_known else ""]
     assert asked[1]["agent"] == ("matrix" if is_known else "")

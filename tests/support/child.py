@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -116,3 +118,14 @@ class ChildProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the process was never started"
         return self._process
+
+
+@contextmanager
+def all_running(*children: ChildProcess) -> Generator[None]:
+    """Start several at the same time, for most of it is waiting, and stop them so."""
+    with ThreadPoolExecutor(len(children)) as pool:
+        try:
+            list(pool.map(ChildProcess.start, children))
+            yield
+        finally:
+            list(pool.map(ChildProcess.stop, children))
