@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -185,6 +186,7 @@ class HeldCalls:
         call = Held(owner_of(view.principal), target.server)
         draft = partial(self._draft, call, view, errand, caller)
         keeper = self._revival.keeper(view, errand, caller.era, draft, self._later)
+        keeper = replace(keeper, room=partial(self._register.require_room, call))
         thread = CallThread(self._people, keeper, caller, target)
         self._launch(call, thread, lambda: self._calls.carry(view, errand, caller, target, thread))
         return call
@@ -361,6 +363,7 @@ class HeldCalls:
             era=Era(row.era), client=row.id, agent=row.agent, conversation=row.conversation
         )
         keeper = self._revival.keeper_of(row, self._later)
+        keeper = replace(keeper, room=partial(self._register.require_room, call))
         thread = CallThread(self._people, keeper, gone, row=row)
         thread.know(requests)
         thread.asked.set()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -212,6 +213,22 @@ async def test_a_server_cannot_fill_the_queue_with_one_round(house: House) -> No
             await soon(hub.call())
     assert caught.value.code == "too_many_requests_waiting"
     assert house.requests == []
+
+
+async def test_one_callers_calls_leave_room_for_the_questions_of_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenthub.domain.services.kept.register.MAX_ASKED", 3)
+    await house.put_policy()
+    stranger = replace(OWNER, subject="key-2")
+    async with house.living(hold_s=0) as hub:
+        for number in range(3):
+            await waiting(hub, arguments=b'{"a": %d}' % number)
+        with pytest.raises(QuotaError) as caught:
+            await soon(hub.call(arguments=b'{"a": 3}'))
+        await waiting(hub, arguments=b'{"a": 3}', principal=stranger)
+    assert caught.value.code == "too_many_requests_waiting"
+    assert len(house.rows) == 4
 
 
 async def test_storage_that_fails_after_the_call_takes_no_outcome_away(house: House) -> None:

@@ -40,14 +40,16 @@ class Keeper:
     """What a thread needs of whoever keeps its call.
 
     `draft` makes the call's row (QuotaError), `later` has work done that outlives the call,
-    `check` says whether the caller may still do what it began (HubError), and `where` leads to
-    the call's target as things are now (HubError).
+    `check` says whether the caller may still do what it began (HubError), `where` leads to the
+    call's target as things are now (HubError), and `room` says whether the caller's calls may ask
+    people so many questions more (QuotaError).
     """
 
     draft: Callable[[], HeldCall]
     later: Callable[[Coroutine[Any, Any, None]], None]
     check: Callable[[], Awaitable[None]]
     where: Callable[[], Target]
+    room: Callable[[int], None] = lambda _: None
 
 
 class CallThread:
@@ -301,6 +303,7 @@ class CallThread:
         if len(self._open) + len(makes) > MAX_OPEN:
             text = f"This call asks people more than {MAX_OPEN} questions at a time."
             raise QuotaError(text, code="too_many_requests_waiting")
+        self._keeper.room(len(makes))
         row = was or self._keeper.draft()
         requests = [make(row) for make in makes]
         ids = tuple(request.id for request in requests)

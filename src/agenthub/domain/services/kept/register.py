@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from agenthub.domain.entities.hitl.held_call import HeldCall
+from agenthub.domain.entities.hitl.held_call import HeldCall, HeldStatus
+from agenthub.domain.exceptions import QuotaError
 from agenthub.domain.ids import HeldCallId, RequestId
 from agenthub.domain.services.calls import Outcome
 from agenthub.domain.services.hitl.threads import CallThread
 from agenthub.domain.services.kept.rows import plain
+
+MAX_ASKED = 500
+"""Questions that one caller's calls may have before people at a time: half of all that may wait,
+so that others' come through as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,16 @@ class Register:
         ]
         return len(sizes), sum(sizes)
 
+    def require_room(self, call: Held, count: int) -> None:
+        """Raise QuotaError where this and its caller's other calls ask too much already."""
+        own = (one for one in self._by_ticket.values() if one.owner == call.owner)
+        if sum(map(_asked_by, own)) + count > MAX_ASKED:
+            raise QuotaError(
+                f"Your calls ask people {MAX_ASKED} questions already; try again later.",
+                code="too_many_requests_waiting",
+                retry_after_s=30.0,
+            )
+
     def done_before(self, now: datetime) -> Iterator[tuple[HeldCallId, Held]]:
         """Give the calls whose outcome is kept no longer."""
         for call_id, call in list(self._by_ticket.items()):
@@ -135,3 +150,9 @@ class Register:
         if call.id is not None:
             self._by_ticket.pop(call.id, None)
             self.delivered(call)
+
+
+def _asked_by(call: Held) -> int:
+    """Count the questions a call waits for; those too that are only being stored."""
+    row = None if call.thread is None else call.thread.row
+    return len(row.requests) if row is not None and row.status is HeldStatus.WAITING else 0
