@@ -156,13 +156,13 @@ class SamplingDesk:
         Raises InvalidError (the answer still waits), NotFoundError, DeniedError, ConflictError,
         GoneError.
         """
-        request = await self._queue.get(principal, SamplingRequest, request_id)
-        if result is not None and request.is_in_review:
-            require_shallow(result, "result")
-            result = checked_result(result, with_tools=bool(request.shown.get("tools")))
 
         def move(found: SamplingRequest, now: datetime) -> SamplingRequest:
-            moved = found.delivered(principal.subject, result, now)
+            moved = found.delivered(principal.subject, None, now)
+            if result is not None:
+                require_shallow(result, "result")
+                given = checked_result(result, with_tools=bool(found.shown.get("tools")))
+                moved = found.delivered(principal.subject, given, now)
             return replace(moved, decision=_recorded(found, moved))
 
         return await self._queue.decide(principal, SamplingRequest, request_id, move)

@@ -7,6 +7,7 @@ import pytest
 
 from agenthub.domain.entities.cost import BudgetScope, EntryStatus, Purpose
 from agenthub.domain.entities.hitl.request import RequestStatus
+from agenthub.domain.entities.hitl.sampling_request import SamplingRequest
 from agenthub.domain.entities.identity import OWNER, Principal
 from agenthub.domain.exceptions import (
     ConflictError,
@@ -233,6 +234,24 @@ async def test_an_edited_answer_goes_back_and_the_models_own_is_kept() -> None:
         done = await desk.deliver(PERSON, "R1", edited)
     assert done.result == edited
     assert (done.decision or {})["answer"] == RESULT
+
+
+async def test_what_replaces_an_answer_of_just_now_is_checked_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House()
+
+    async def as_it_was(*_: object) -> SamplingRequest:
+        return before
+
+    async with house.living() as desk:
+        await house.asked(desk)
+        before = await desk.approve(PERSON, "R1", REVIEW)
+        await house.ended()
+        monkeypatch.setattr(house.queue, "get", as_it_was)
+        with pytest.raises(InvalidError):
+            await desk.deliver(PERSON, "R1", {"nonsense": True})
+        assert house.row().is_in_review
 
 
 async def test_an_answer_may_be_held_back() -> None:
