@@ -4,6 +4,7 @@ A modern agent comes back by itself with its request state. For all others the w
 before their clients give up: they get a ticket, in words that a model can follow.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ COLLECT = "hub__collect"
 WAITING_CODE = 1202
 """As in `faults.CODE_OF`: 1000 and an HTTP status, here that of a request still at work."""
 
+_TICKET = re.compile("[0-9A-Za-z_-]{1,64}")
+"""What may be one; nothing else needs to be looked for."""
 _TOOL: dict[str, Any] = {
     "name": COLLECT,
     "title": "Collect a waiting call",
@@ -105,7 +108,7 @@ class Collecting:
         asker.view.principal.require(Scope.TOOLS_CALL)
         arguments: Any = message.values.get("arguments")
         ticket: Any = arguments.get("ticket") if is_object(arguments) else None
-        if not isinstance(ticket, str):
+        if not isinstance(ticket, str) or not _TICKET.fullmatch(ticket):
             return _result('Give the ticket: {"ticket": "..."}.', asker.version, is_error=True)
         try:
             outcome = await self._hub.held.resume(asker.view.principal, ticket, caller)

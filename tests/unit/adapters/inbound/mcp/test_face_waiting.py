@@ -326,6 +326,19 @@ async def test_a_ticket_that_is_none_is_a_failed_result(people: World, arguments
     assert answer["result"]["isError"] is True
 
 
+@pytest.mark.parametrize("ticket", ["T" * 1_000_000, "a\0b", "", "'; --", "\u202e"])
+async def test_what_cannot_be_a_ticket_is_neither_looked_for_nor_repeated(
+    people: World, ticket: str
+) -> None:
+    agent = await people.legacy()
+
+    answer = await agent.call(COLLECT, arguments={"ticket": ticket}).json()
+
+    assert answer["result"]["isError"] is True
+    assert len(words(answer)) < 200
+    assert people.held.resumed == []
+
+
 async def test_collecting_needs_the_scope_of_calling(people: World) -> None:
     key = replace(OWNER, scopes=frozenset({Scope.HUB_READ}))
     visit = (await people.legacy(principal=key)).call(COLLECT, arguments={"ticket": TICKET})
