@@ -1,6 +1,7 @@
 """The main street: one request from an agent to a server and back, whatever the entrance."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import count
@@ -10,6 +11,7 @@ from agenthub.domain.entities.catalog.exposure import Target
 from agenthub.domain.entities.catalog.listing import ItemKind
 from agenthub.domain.entities.cost import Purpose
 from agenthub.domain.entities.endpoints import Era
+from agenthub.domain.entities.hitl.request import HitlRequest
 from agenthub.domain.entities.identity import Scope
 from agenthub.domain.entities.resilience.policy import FallbackPolicy
 from agenthub.domain.exceptions import HubError, NotFoundError, RpcError, UpstreamError
@@ -20,6 +22,7 @@ from agenthub.domain.services.hitl.asking import AskingCaller
 from agenthub.domain.services.hitl.callers import answered_by
 from agenthub.domain.services.hitl.clearing import Clearing
 from agenthub.domain.services.hitl.links import links_of, without_links
+from agenthub.domain.services.hitl.recall import has_forgotten, recalled
 from agenthub.domain.services.hitl.threads import CallThread
 from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import (
@@ -232,7 +235,13 @@ class CallService:
         if thread is not None and thread.continues(passage.target):
             params = {**_fresh_params(errand, passage.target), **await thread.given()}
         for questions in count():
-            answer = await self._sent(passage, method, without_links(params), errand.meta, caller)
+            sent = without_links(params)
+            try:
+                answer = await self._sent(passage, method, sent, errand.meta, caller)
+            except RpcError as error:
+                if questions or thread is None or not (thread.answered and has_forgotten(error)):
+                    raise
+                answer = await self._anew(passage, errand, caller, thread.answered)
             needed = answer.input_required
             if needed is None:
                 return answer
@@ -249,6 +258,18 @@ class CallService:
             " call.",
             code="too_many_rounds",
         )
+
+    async def _anew(
+        self, passage: Passage, errand: Errand, caller: Caller, answered: Sequence[HitlRequest]
+    ) -> Answer:
+        """Have a server that forgot its round ask again, and give what people answered then."""
+        params, method = _fresh_params(errand, passage.target), errand.deed.value
+        answer = await self._sent(passage, method, params, errand.meta, caller)
+        needed = answer.input_required
+        again = None if needed is None else recalled(answered, needed)
+        if again is None:
+            return answer
+        return await self._sent(passage, method, {**params, **again}, errand.meta, caller)
 
     async def _sent(
         self, passage: Passage, method: str, params: RawObject, meta: RawObject, caller: Caller

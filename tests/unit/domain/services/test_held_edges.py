@@ -28,6 +28,7 @@ from agenthub.domain.exceptions import (
     DeniedError,
     NotFoundError,
     QuotaError,
+    RpcError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -47,7 +48,7 @@ from agenthub.domain.services.hitl.threads import MAX_OPEN
 from agenthub.domain.services.identity import KeyDraft
 from agenthub.domain.services.resilience.gateway import Gateway
 from agenthub.domain.services.resilience.passage import Passage
-from tests.support.held import RESULT, TTL_S, WISH, Agent, House, Hub, ask_form
+from tests.support.held import RESULT, TTL_S, WISH, Agent, House, Hub, ask_form, ask_link
 from tests.support.waiting import eventually, soon
 from tests.unit.domain.services.hitl.calling import begun
 from tests.unit.domain.services.samples import endpoint
@@ -436,3 +437,37 @@ async def test_another_conversations_equal_call_is_another_call(house: House) ->
         again = await waiting(hub, agent=Agent(name="a"))
     assert again.ticket == first.ticket
     assert other.ticket != first.ticket
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_a_server_that_forgot_its_round_gets_the_answers_to_the_same_questions(
+    house: House, *, is_same: bool
+) -> None:
+    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")]
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    house.server.errors = [RpcError(-32602, "Invalid or expired requestState")]
+    house.server.rounds = [InputRequired({"b": ask_form() if is_same else ask_link()}, "s2")]
+    async with house.living() as hub:
+        await hub.respond(await house.asked(ElicitationRequest))
+        if not is_same:
+            await eventually(lambda: len(house.requests) == 2)
+            await hub.respond(house.requests[1])
+        outcome = await hub.held.resume(OWNER, found.ticket, Agent())
+    assert isinstance(outcome, Outcome)
+    assert outcome.answer.result == RESULT
+    states = [request.params.get("requestState") for request in house.server.sent]
+    assert states == [None, b'"s1"', None, b'"s2"']
+    assert b'"b":' in house.server.sent[-1].params["inputResponses"]
+
+
+async def test_another_fault_after_a_restart_is_no_reason_to_ask_anew(house: House) -> None:
+    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")]
+    async with house.living(hold_s=0) as hub:
+        found = await waiting(hub)
+    house.server.errors = [RpcError(-32602, "No such person.")]
+    async with house.living() as hub:
+        await hub.respond(await house.asked(ElicitationRequest))
+        with pytest.raises(RpcError, match="No such person"):
+            await hub.held.resume(OWNER, found.ticket, Agent())
+    assert len(house.server.sent) == 2

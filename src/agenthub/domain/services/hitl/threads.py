@@ -76,6 +76,8 @@ class CallThread:
         self.asked = asyncio.Event()
         self.arguments: dict[str, Any] | None = None
         """As a person changed them."""
+        self.answered: Sequence[HitlRequest] = ()
+        """The round that was asked before a restart."""
         self.why_dropped = "The server withdrew its question."
         self._keeper = keeper
         self._going_on = None if row is None else row.going_on
@@ -178,7 +180,8 @@ class CallThread:
         if self._going_on is None or self.row is None:
             return {}
         going_on, self._going_on = self._going_on, None
-        return await self._answered(going_on, await self._settled(self.row.requests))
+        self.answered = await self._settled(self.row.requests)
+        return await self._answered(going_on, self.answered)
 
     async def give_way(self) -> None:
         """Another tool stands in: a round that was asked before a restart is not gone on with."""
