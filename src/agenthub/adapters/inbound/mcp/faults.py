@@ -146,6 +146,11 @@ _NEXT = {
     ErrorKind.DECLINED: " Go on without this, or ask the user.",
     ErrorKind.GONE: " Call again from the start.",
 }
+_NEXT_AFTER = {
+    "call_interrupted": " Check what was done before you call again.",
+    "question_lost": "",
+}
+"""What the hub's own restart did to a call: the server may be there, and its deed done."""
 
 
 def _when(error: HubError) -> str:
@@ -154,7 +159,7 @@ def _when(error: HubError) -> str:
         return f" Try again in {_wait(ceil(error.retry_after_s))} or later."
     if isinstance(error, HeldBackError):
         return " Waiting does not help until an operator resets it; use another tool, or tell them."
-    return _NEXT[error.kind]
+    return _NEXT_AFTER.get(error.code, _NEXT[error.kind])
 
 
 def _wait(seconds: int) -> str:

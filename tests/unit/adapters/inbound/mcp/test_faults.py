@@ -223,6 +223,19 @@ def test_a_model_reads_a_long_wait_in_units_of_people(wait_s: float, words: str)
     assert read["_meta"]["agenthub/error"]["retryAfterS"] == wait_s
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [("call_interrupted", "Check what was done before you call again."), ("question_lost", "")],
+)
+def test_a_model_is_not_told_of_the_server_what_is_the_hubs_own_trouble(
+    code: str, advice: str
+) -> None:
+    result = to_tool_result(UnavailableError("It may have been done.", code=code), NEW)
+    assert result is not None
+    said = json.loads(result)["content"][0]["text"]
+    assert said == f"It may have been done. {advice}".rstrip()
+
+
 def test_a_model_is_not_told_to_wait_for_what_only_an_operator_ends() -> None:
     result = to_tool_result(HeldBackError("Shut.", code="circuit_open"), NEW)
     assert result is not None
