@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event
@@ -18,6 +18,19 @@ _READERS = 4
 _RETRY_S = 0.02
 _WRITER_PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON")
 _READER_PRAGMAS = ("query_only=ON",)
+
+
+class _Connection(sqlite3.Connection):
+    """Ends its transaction when it is closed.
+
+    A statement that a cancelled caller has not read to its end keeps a closed connection alive
+    (SQLite, sqlite3_close_v2: "zombie"), and that its lock: nobody could write any more.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
@@ -68,7 +81,7 @@ def _engine(file: Path, *, size: int, begin: str, pragmas: tuple[str, ...]) -> A
     """
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(file)),
-        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "factory": _Connection},
         max_overflow=0,
         pool_size=size,
         pool_timeout=_POOL_TIMEOUT_S,

@@ -122,3 +122,18 @@ async def test_a_start_that_needs_no_migration_loads_neither_alembic_nor_asyncpg
         text=True,
     )
     assert loaded.stdout.strip() == "[]"
+
+
+async def test_a_statement_that_was_cut_off_locks_nobody_out(tmp_path: Path) -> None:
+    """As one that is cancelled leaves it: its rows are not read, its connection is given up."""
+    insert = "INSERT INTO alembic_version VALUES ('a'), ('b') RETURNING version_num"
+    async with Database(url=f"sqlite:///{tmp_path / 'hub.db'}") as database:
+        async with database.writing(DEFAULT_WORKSPACE) as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            unread = await driver.execute(insert)
+            await connection.invalidate()
+
+        async with asyncio.timeout(5), database.writing(DEFAULT_WORKSPACE) as connection:
+            await connection.execute(text("DELETE FROM alembic_version WHERE version_num = 'a'"))
+        assert unread is not None
