@@ -130,7 +130,7 @@ class House:
     def come_back(self, number: int) -> None:
         """Start again, if the hub is dead indeed."""
         assert self.hub.has_died(WITHIN_S), "a request was lost, and the hub lives"
-        self.death_file.unlink()
+        self.death_file.unlink(missing_ok=True)
         statuses = [row[1] for row in self.rows(number)]
         assert len(statuses) <= 1, statuses
         self.died_as = statuses[0] if statuses else "absent"
@@ -223,7 +223,11 @@ def settle(house: House, agent: ReturningAgent, outcome: Outcome) -> None:
         assert time.monotonic() < ends_at, (agent.number, house.died_as, left)
         time.sleep(0.02)
     house.death_file.unlink(missing_ok=True)
-    asked = house.questions(agent.number)
+    try:
+        asked = house.questions(agent.number)
+    except UNHEARD:  # it died at a commit after all that was looked at
+        house.come_back(agent.number)
+        asked = house.questions(agent.number)
     assert {one["status"] for one in asked} <= {"completed", "failed"}, asked
     if outcome.code:
         assert any(one["reason"] for one in asked), asked

@@ -70,7 +70,9 @@ class Running:
     async def interrupt(self) -> int:
         """Press Ctrl-C; give the exit code."""
         self.process.send_signal(signal.SIGINT)
-        await eventually(lambda: self.process.poll() is not None, what="its end")
+        await eventually(
+            lambda: self.process.poll() is not None, within_s=STARTING_S, what="its end"
+        )
         return self.process.returncode
 
 

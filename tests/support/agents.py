@@ -85,12 +85,13 @@ class Agent:
             raise WrongAnswerError(f"no answer to {method} within {timeout_s} s") from error
 
     async def tools(self) -> list[str]:
-        """The names of all tools, over all pages."""
+        """The names of the servers' tools, over all pages."""
         names: list[str] = []
         params: Json = {}
         while True:
             result = (await self.request("tools/list", params))["result"]
-            names += [tool["name"] for tool in result["tools"]]
+            listed = [tool["name"] for tool in result["tools"]]
+            names += [name for name in listed if name != "hub__collect"]
             cursor = result.get("nextCursor")
             if cursor is None:
                 return names
