@@ -1,8 +1,10 @@
 """What holds for every test: one event loop kind, no internet, no deadline of Hypothesis' own."""
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -10,6 +12,25 @@ import pytest
 
 hypothesis.settings.register_profile("agenthub", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("agenthub")
+
+
+APART = ("chaos", "conformance", "e2e", "integration/real_servers", "security")
+_counting: dict[str, str] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have the processes that these tests start run at their own speed, without coverage.
+
+    What they do is counted in the tests that have the hub in their own process.
+    """
+    _counting.update({k: v for k, v in os.environ.items() if k.startswith("COVERAGE_")})
+    place = item.path.relative_to(Path(__file__).parent).as_posix()
+    for name, value in _counting.items():
+        if place.startswith(APART):
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A hub whose calls time out soon, so that a hanging server costs seconds and not minutes."""
 
 import asyncio
-import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
@@ -18,15 +17,6 @@ CALL_TIMEOUT_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def uncounted() -> Generator[None]:
-    """Keep coverage out of processes whose time or memory is measured, or that are killed."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-            patch.delenv(name)
-        yield
-
-
-@pytest.fixture(scope="module")
 def make_hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HubProcess]:
     """Make hubs that are not started yet, each with a data dir of its own."""
 
@@ -39,7 +29,7 @@ def make_hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HubProce
 
 @pytest.fixture(scope="module")
 def park(
-    uncounted: None, make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
+    make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[HubProcess]:
     """A hub with three healthy servers: one of each era over HTTP, and one over stdio.
 

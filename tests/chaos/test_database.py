@@ -92,9 +92,7 @@ def shift_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def jumping(
-    uncounted: None, make_hub: Callable[..., HubProcess], shift_file: Path
-) -> Generator[HubProcess]:
+def jumping(make_hub: Callable[..., HubProcess], shift_file: Path) -> Generator[HubProcess]:
     env = {SHIFT_FILE: str(shift_file)}
     with McpUpstream() as server, make_hub(launcher="tests.support.shifted_hub", **env) as hub:
         hub.register_http("well", server.url)

@@ -49,7 +49,7 @@ class Ward:
 
 @pytest.fixture(scope="module")
 def ward(
-    uncounted: None, make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
+    make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Ward]:
     bomb()  # it takes a second to make
     with ExitStack() as stack:

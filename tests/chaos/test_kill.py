@@ -24,7 +24,7 @@ GONE_WITHIN_S = 5.0
 
 
 @pytest.fixture
-def hub(uncounted: None, make_hub: Callable[..., HubProcess]) -> Generator[HubProcess]:
+def hub(make_hub: Callable[..., HubProcess]) -> Generator[HubProcess]:
     with make_hub() as hub:
         yield hub
 

@@ -41,9 +41,7 @@ def death_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hub(
-    uncounted: None, make_hub: Callable[..., HubProcess], death_file: Path
-) -> Generator[HubProcess]:
+def hub(make_hub: Callable[..., HubProcess], death_file: Path) -> Generator[HubProcess]:
     env = {DEATH_FILE: str(death_file)}
     with McpUpstream() as server, make_hub(launcher="tests.support.mortal_hub", **env) as hub:
         hub.register_http("well", server.url)

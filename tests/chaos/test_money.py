@@ -42,7 +42,7 @@ def provider() -> Iterator[LlmProvider]:
 
 
 @pytest.fixture
-def hub(uncounted: None, provider: LlmProvider, tmp_path: Path) -> Generator[HubProcess]:
+def hub(provider: LlmProvider, tmp_path: Path) -> Generator[HubProcess]:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "prices.toml").write_text(provider.prices())

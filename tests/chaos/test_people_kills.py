@@ -138,7 +138,7 @@ class House:
 
 
 @pytest.fixture
-def house(request: pytest.FixtureRequest, uncounted: None, tmp_path: Path) -> Iterator[House]:
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     kind, agent = LIVES[request.param]
     deeds, death = tmp_path / "deeds", tmp_path / "death"
     env = {"AGENTHUB_HITL__HOLD_S": str(kind.hold_s)}

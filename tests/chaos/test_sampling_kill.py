@@ -36,9 +36,7 @@ def death_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hub(
-    uncounted: None, provider: LlmProvider, death_file: Path, tmp_path: Path
-) -> Generator[ForkedHub]:
+def hub(provider: LlmProvider, death_file: Path, tmp_path: Path) -> Generator[ForkedHub]:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "prices.toml").write_text(provider.prices())

@@ -30,7 +30,7 @@ GONE_WITHIN_S = 10.0
 
 @pytest.fixture(scope="module")
 def hub(
-    uncounted: None, make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
+    make_hub: Callable[..., HubProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[HubProcess]:
     with ExitStack() as stack:
         old = stack.enter_context(McpUpstream(Eras.LEGACY))

@@ -147,9 +147,7 @@ async def test_change_across_a_restart_of_the_server_is_held_until_it_is_taken_b
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_change_across_a_restart_of_the_hub_is_held(
-    tmp_path: Path, end: str, uncounted_env: None
-) -> None:
+async def test_change_across_a_restart_of_the_hub_is_held(tmp_path: Path, end: str) -> None:
     with HubProcess(tmp_path / "data") as hub:
         puller = Puller(hub, tmp_path, AgentEra.MODERN)
         await eventually(lambda: puller.definition()["state"] == "accepted")
@@ -164,12 +162,6 @@ async def test_change_across_a_restart_of_the_hub_is_held(
         async with puller.agent() as agent:
             await eventually(agent.tools, within_s=20)
             await assert_held(agent)
-
-
-@pytest.fixture
-def uncounted_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep coverage out of processes that are killed."""
-    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
 
 
 async def test_another_server_behind_the_same_name_is_caught(puller: Puller) -> None:

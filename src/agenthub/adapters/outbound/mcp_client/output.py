@@ -7,10 +7,13 @@ MAX_LINE_BYTES = 2048
 
 
 class OutputTail:
-    """The last lines of a server, over restarts. Bounded, whatever it writes."""
+    """The last lines of a server, over restarts. Bounded, whatever it writes.
+
+    Lines are made readable when somebody reads: a server may write far more than is ever read.
+    """
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=MAX_LINES)
+        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
         self._part = b""
 
     def feed(self, data: bytes) -> None:
@@ -18,24 +21,24 @@ class OutputTail:
         *lines, part = (self._part + data).split(b"\n")
         self._part = part[:MAX_LINE_BYTES]
         for line in lines[-MAX_LINES:]:
-            self._lines.append(_shown(line))
+            self._lines.append(line[:MAX_LINE_BYTES])
 
     def note(self, text: str) -> None:
         """Add a remark of the hub's own."""
         self.flush()
-        self._lines.append(f"[hub] {text}")
+        self._lines.append(f"[hub] {text}".encode(errors="replace"))
 
     def flush(self) -> None:
         """End the line that has begun."""
         if self._part:
-            self._lines.append(_shown(self._part))
+            self._lines.append(self._part)
             self._part = b""
 
     def lines(self) -> list[str]:
-        return [*self._lines, *([_shown(self._part)] if self._part else [])]
+        return [_shown(line) for line in (*self._lines, *([self._part] if self._part else []))]
 
 
 def _shown(line: bytes) -> str:
     """Make a line harmless on a terminal and in a log."""
-    text = line[:MAX_LINE_BYTES].rstrip(b"\r").decode(errors="replace")
+    text = line.rstrip(b"\r").decode(errors="replace")
     return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
