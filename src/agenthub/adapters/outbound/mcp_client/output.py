@@ -23,11 +23,6 @@ class OutputTail:
         for line in lines[-MAX_LINES:]:
             self._lines.append(line[:MAX_LINE_BYTES])
 
-    def note(self, text: str) -> None:
-        """Add a remark of the hub's own."""
-        self.flush()
-        self._lines.append(f"[hub] {text}".encode(errors="replace"))
-
     def flush(self) -> None:
         """End the line that has begun."""
         if self._part:
