@@ -57,7 +57,7 @@ def ward(
         new = stack.enter_context(McpUpstream(Eras.MODERN))
         internal = stack.enter_context(McpUpstream())
         ill = stack.enter_context(FaultyUpstream(redirect_to=internal.url))
-        hub = stack.enter_context(make_hub())
+        hub = stack.enter_context(make_hub(AGENTHUB_GATEWAY__BREAKER__MAX_OPEN_S="8"))
         hub.register_http("well-old", old.url)
         hub.register_http("well-new", new.url)
         hub.register("well-stdio", FaultyStdio(tmp_path_factory.mktemp("stdio")).transport)

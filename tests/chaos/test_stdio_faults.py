@@ -35,7 +35,7 @@ def hub(
     with ExitStack() as stack:
         old = stack.enter_context(McpUpstream(Eras.LEGACY))
         new = stack.enter_context(McpUpstream(Eras.MODERN))
-        hub = stack.enter_context(make_hub())
+        hub = stack.enter_context(make_hub(AGENTHUB_GATEWAY__BREAKER__MAX_OPEN_S="8"))
         hub.register_http("well-old", old.url)
         hub.register_http("well-new", new.url)
         hub.register("well-stdio", FaultyStdio(tmp_path_factory.mktemp("stdio")).transport)

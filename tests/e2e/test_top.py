@@ -83,6 +83,8 @@ def running(hub: HubProcess, *, terminal: bool) -> Generator[Running]:
     env |= {"TERM": "xterm", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "agenthub", "--data-dir", str(hub.data_dir)]
     read_from, write_to = pty.openpty() if terminal else os.pipe()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs behind itself
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "top", "--interval", "0.2"],
         stdin=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ CHECKS = [
 ]
 TIMEOUT_S = 10
 POLICIES = "/api/policies"
-FEW, MANY = 20, 40
+FEW, MANY = 15, 20
 
 
 Make = Callable[[Served], Awaitable[str]]
