@@ -37,7 +37,7 @@ BACKLOG = 2048
 _log = logging.getLogger(__name__)
 
 
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 """How long the loop may keep the interpreter from the database's thread, which has five things
 to hand over in each transaction. With Python's own 5 ms they add up under load: the time from a
 person's answer to the result of the call that waited for it was many times as long.

@@ -38,6 +38,8 @@ class Outcomes:
         self._pause = pause
         self._queue = queue
         self._stopping = asyncio.Event()
+        self._given: list[HeldCallId] = []
+        self._is_forgetting = False
 
     def stop(self) -> None:
         """The hub stops: what was given is noted at once."""
@@ -72,14 +74,30 @@ class Outcomes:
         return outcome
 
     async def delivered(self, call_id: HeldCallId, *, is_kept: bool) -> None:
-        """Note that an outcome was given, soon; one that is not kept is forgotten then."""
+        """Note that an outcome was given, soon; one that is not kept is forgotten then.
+
+        Those of the same time are forgotten together, by whoever was first.
+        """
+        if is_kept:
+            await self._grace()
+            await self.mark(call_id)
+            return
+        self._given.append(call_id)
+        if self._is_forgetting:
+            return
+        self._is_forgetting = True
+        try:
+            while self._given:
+                given, self._given = self._given, []
+                await self._grace()
+                await self._queue.forget(given)
+        finally:
+            self._is_forgetting = False
+
+    async def _grace(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 await self._stopping.wait()
-        if is_kept:
-            await self.mark(call_id)
-        else:
-            await self._queue.forget([call_id])
 
     async def mark(self, call_id: HeldCallId) -> None:
         """Note that an outcome was fetched."""
