@@ -19,7 +19,7 @@ from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, RawObject
 from agenthub.domain.services.catalog.views import CatalogService, View
 from agenthub.domain.services.hitl.asking import AskingCaller
-from agenthub.domain.services.hitl.callers import answered_by
+from agenthub.domain.services.hitl.callers import answered_by, uncached
 from agenthub.domain.services.hitl.clearing import Clearing
 from agenthub.domain.services.hitl.links import links_of, without_links
 from agenthub.domain.services.hitl.recall import has_forgotten, recalled
@@ -244,7 +244,8 @@ class CallService:
                 answer = await self._anew(passage, errand, caller, thread.answered)
             needed = answer.input_required
             if needed is None:
-                return answer
+                has_asked = questions or (thread is not None and thread.answered)
+                return uncached(answer) if has_asked else answer
             is_asking = isinstance(caller, AskingCaller)
             if caller.relays(needed) if is_asking else caller.era is Era.MODERN:
                 return answer
