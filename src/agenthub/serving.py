@@ -37,13 +37,6 @@ BACKLOG = 2048
 _log = logging.getLogger(__name__)
 
 
-SWITCH_S = 0.0005
-"""How long the loop may keep the interpreter from the database's thread, which has five things
-to hand over in each transaction. With Python's own 5 ms they add up under load: the time from a
-person's answer to the result of the call that waited for it was many times as long.
-"""
-
-
 def serve(options: ServeOptions) -> int:
     """Run the hub until it is told to stop. Gives 0; 1 when it cannot start; 2 for settings."""
     try:
@@ -64,7 +57,6 @@ def serve(options: ServeOptions) -> int:
         except OSError as error:
             _complain(_start_fault(settings, error))
             return 1
-        sys.setswitchinterval(SWITCH_S)
         try:
             uvloop.run(_run(settings, token, listener, demo=options.demo))
         except HubError as error:

@@ -14,7 +14,9 @@ from agenthub.domain.services.catalog.views import CatalogService
 from agenthub.domain.services.cost.budgets import BudgetService
 from agenthub.domain.services.cost.ledger import LedgerService
 from agenthub.domain.services.directory import Directory
+from agenthub.domain.services.hitl.approvals import ApprovalDesk
 from agenthub.domain.services.hitl.clearing import Clearing
+from agenthub.domain.services.hitl.queue import HitlQueue
 from agenthub.domain.services.policies import PolicyService
 from agenthub.domain.services.resilience.accounts import CallAccounts
 from agenthub.domain.services.resilience.attempts import InstanceWatch
@@ -22,6 +24,7 @@ from agenthub.domain.services.resilience.gateway import Gateway
 from agenthub.domain.services.resilience.stats import CallStats
 from agenthub.domain.services.resilience.tracing import CallTracing
 from tests.fakes.clock import FakeChance, FakeClock, FakeIdFactory
+from tests.fakes.event_bus import FakeEventBus
 from tests.fakes.journal import FakeJournal
 from tests.fakes.storage import FakeUnitOfWork
 from tests.fakes.telemetry import FakeTelemetry
@@ -52,6 +55,16 @@ def policies_over(
     hub = {"timeout_s": timeout_s, "bulkhead": {"max_concurrent": 1_000}, **more}
     file = FileLayers(hub=hub, tools=tools or {})
     return PolicyService(client=client, clock=clock, directory=directory, file=file, uow=uow)
+
+
+def clearing_over(clock: Clock, catalog: CatalogService, uow: UnitOfWork) -> Clearing:
+    """Make what stands before the gateway, with the policies of the store: none, until loaded."""
+    ids = FakeIdFactory()
+    queue = HitlQueue(
+        bus=FakeEventBus(), clock=clock, ids=ids, keep_days=90, shared=False, ttl_s=600, uow=uow
+    )
+    approvals = ApprovalDesk(clock=clock, ids=ids, queue=queue, uow=uow)
+    return Clearing(approvals=approvals, catalog=catalog)
 
 
 def calls_over(
@@ -94,7 +107,7 @@ def calls_over(
     return CallService(
         accounts=accounts,
         catalog=catalog,
-        clearing=clearing,
+        clearing=clearing or clearing_over(clock, catalog, uow),
         clock=clock,
         gateway=gateway,
         policies=policies,

@@ -107,7 +107,6 @@ class Server:
     """
 
     def __init__(self) -> None:
-        self.result = RESULT
         self.questions: list[Question] = []
         self.rounds: list[InputRequired] = []
         self.errors: list[Exception] = []
@@ -122,7 +121,7 @@ class Server:
             self.given.append(json.loads(await caller.ask(question)))
         if self.rounds:
             return Answer(b"{}", Era.MODERN, self.rounds.pop(0))
-        return Answer(self.result, Era.MODERN)
+        return Answer(RESULT, Era.MODERN)
 
     @property
     def arguments(self) -> list[Any]:

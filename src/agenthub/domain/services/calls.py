@@ -19,7 +19,7 @@ from agenthub.domain.ports.outbound.clock import Clock
 from agenthub.domain.ports.outbound.mcp_client import Answer, Caller, RawObject
 from agenthub.domain.services.catalog.views import CatalogService, View
 from agenthub.domain.services.hitl.asking import AskingCaller
-from agenthub.domain.services.hitl.callers import answered_by, uncached
+from agenthub.domain.services.hitl.callers import answered_by
 from agenthub.domain.services.hitl.clearing import Clearing
 from agenthub.domain.services.hitl.links import links_of, without_links
 from agenthub.domain.services.hitl.recall import has_forgotten, recalled
@@ -99,7 +99,7 @@ class CallService:
         *,
         accounts: CallAccounts,
         catalog: CatalogService,
-        clearing: Clearing | None = None,
+        clearing: Clearing,
         clock: Clock,
         gateway: Gateway,
         policies: PolicyService,
@@ -186,7 +186,7 @@ class CallService:
     async def _through(self, trip: Trip, errand: Errand, target: Target) -> Outcome:
         """Pass the people, then the guards."""
         thread = trip.thread
-        if errand.deed is Deed.CALL_TOOL and self._clearing is not None:
+        if errand.deed is Deed.CALL_TOOL:
             principal, caller = trip.view.principal, trip.caller
             cleared = await self._clearing.clear(principal, caller, target, errand.params, thread)
             errand = errand if cleared is errand.params else replace(errand, params=cleared)
@@ -245,7 +245,7 @@ class CallService:
             needed = answer.input_required
             if needed is None:
                 has_asked = questions or (thread is not None and thread.answered)
-                return uncached(answer) if has_asked else answer
+                return replace(answer, has_input=True) if has_asked else answer
             is_asking = isinstance(caller, AskingCaller)
             if caller.relays(needed) if is_asking else caller.era is Era.MODERN:
                 return answer

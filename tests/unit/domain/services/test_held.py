@@ -420,7 +420,8 @@ async def test_an_approval_whose_call_was_done_is_completed_after_a_restart(hous
     approval = (await house.asked(ToolApproval)).approved("anna", {}, house.clock.now())
     stored = house.uow.rows[DEFAULT_WORKSPACE].hitl
     stored.requests[approval.id] = approval.begun("a dead hub")
-    kept = {"result": "{}", "era": "modern", "endpoint_id": "x", "server": "calc", "key": "add"}
+    kept = {"result": "{}", "era": "modern", "has_input": False}
+    kept |= {"endpoint_id": "x", "server": "calc", "key": "add"}
     done = house.row(found.ticket).done(kept, house.row(found.ticket).expires_at)
     stored.held_calls[found.ticket] = done
     async with house.living() as hub:

@@ -473,12 +473,12 @@ async def test_another_fault_after_a_restart_is_no_reason_to_ask_anew(house: Hou
     assert len(house.server.sent) == 2
 
 
-async def test_a_result_that_hangs_on_an_answer_is_kept_by_nobody(house: House) -> None:
-    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")]
-    house.server.result = b'{"contents":[],"ttlMs":60000,"cacheScope":"public"}'
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_a_result_that_hangs_on_an_answer_is_marked(house: House, *, is_asked: bool) -> None:
+    house.server.rounds = [InputRequired({"a": ask_form()}, "s1")] if is_asked else []
     async with house.living() as hub, begun(hub.call()) as call:
-        await hub.respond(await house.asked(ElicitationRequest))
+        if is_asked:
+            await hub.respond(await house.asked(ElicitationRequest))
         outcome = await call.ended()
     assert isinstance(outcome, Outcome)
-    kept = json.loads(outcome.answer.result)
-    assert (kept["ttlMs"], kept["cacheScope"]) == (0, "private")
+    assert outcome.answer.has_input == is_asked

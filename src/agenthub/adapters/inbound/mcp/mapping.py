@@ -94,10 +94,19 @@ Change = RawObject | None
 """The members of a result that have changed, all of them; None when it stays as it is."""
 
 
-def map_result(deed: Deed, result: bytes, *, server: str, namespaced: bool, version: str) -> bytes:
+def map_result(
+    deed: Deed,
+    result: bytes,
+    *,
+    server: str,
+    namespaced: bool,
+    version: str,
+    may_keep: bool = True,
+) -> bytes:
     """Make a server's final result fit the agent's revision and its names for resources.
 
-    Raises UpstreamError when the result is not of the shape that MCP demands.
+    `may_keep`: whether the agent may keep it as long as the server says. Raises UpstreamError when
+    the result is not of the shape that MCP demands.
     """
     road = Road(server, namespaced, version)
     try:
@@ -108,6 +117,8 @@ def map_result(deed: Deed, result: bytes, *, server: str, namespaced: bool, vers
             code="server_bad_result",
         ) from error
     if changed is not None:
+        if not may_keep and "ttlMs" in changed:
+            changed["ttlMs"] = NOT_TO_BE_KEPT
         return complete_result(changed, version)
     if not is_modern(version):
         return result

@@ -186,6 +186,7 @@ class ModernCalls:
             server=outcome.target.server,
             namespaced=visit.view.namespaced,
             version=visit.version,
+            may_keep=not outcome.answer.has_input,
         )
 
     def _relayed(

@@ -112,6 +112,8 @@ class Answer:
     result: bytes
     era: Era
     input_required: InputRequired | None = None
+    has_input: bool = False
+    """It hangs on what somebody was asked meanwhile: nobody is to keep it (2026-07-28, caching)."""
 
 
 class McpListener(ABC):

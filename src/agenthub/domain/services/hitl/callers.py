@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from agenthub.domain.entities.endpoints import Era
 from agenthub.domain.exceptions import UnanswerableError
 from agenthub.domain.ports.outbound.mcp_client import (
-    Answer,
     Caller,
     InputRequired,
     Question,
@@ -73,14 +71,3 @@ def retry_with(answers: Mapping[str, bytes], state: str | None) -> RawObject:
     if state is not None:
         extra["requestState"] = json.dumps(state).encode()
     return extra
-
-
-def uncached(answer: Answer) -> Answer:
-    """Let nobody keep a result that hangs on what was answered meanwhile.
-
-    Source: MCP 2026-07-28, server/utilities/caching: results reached with input are not cached.
-    """
-    if b'"ttlMs"' not in answer.result:
-        return answer
-    result = {**json.loads(answer.result), "ttlMs": 0, "cacheScope": "private"}
-    return replace(answer, result=json.dumps(result).encode())

@@ -88,9 +88,10 @@ class Outcomes:
         self._is_forgetting = True
         try:
             while self._given:
-                given, self._given = self._given, []
+                count = len(self._given)
                 await self._grace()
-                await self._queue.forget(given)
+                await self._queue.forget(self._given[:count])
+                del self._given[:count]
         finally:
             self._is_forgetting = False
 

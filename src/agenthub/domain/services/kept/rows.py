@@ -100,6 +100,7 @@ def kept_outcome(outcome: Outcome | Exception) -> dict[str, Any]:
     return {
         "result": answer.result.decode(errors="replace"),
         "era": answer.era.value,
+        "has_input": answer.has_input,
         "endpoint_id": target.endpoint_id,
         "server": target.server,
         "key": target.key,
@@ -111,7 +112,8 @@ def outcome_from(kept: dict[str, Any]) -> Outcome | HubError | RpcError:
     if "fault" in kept:
         return fault_from(kept["fault"])
     target = Target(EndpointId(kept["endpoint_id"]), kept["server"], kept["key"])
-    return Outcome(Answer(kept["result"].encode(), Era(kept["era"])), target)
+    answer = Answer(kept["result"].encode(), Era(kept["era"]), has_input=kept["has_input"])
+    return Outcome(answer, target)
 
 
 def _literal(number: str) -> dict[str, str]:

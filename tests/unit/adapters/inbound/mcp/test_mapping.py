@@ -114,6 +114,21 @@ def test_numbers_survive_a_result_that_is_put_together_again(numbers: dict[str, 
     assert '"size":1.0' in read
 
 
+@pytest.mark.parametrize(("may_keep", "ttl_ms"), [(True, 60_000), (False, 0)])
+def test_a_modern_agent_keeps_what_it_may(may_keep: bool, ttl_ms: int) -> None:
+    result = b'{"contents":[],"ttlMs":60000,"cacheScope":"public"}'
+    read = map_result(
+        Deed.READ_RESOURCE,
+        result,
+        server="t",
+        namespaced=True,
+        version=MODERN,
+        may_keep=may_keep,
+    )
+    kept = json.loads(read)
+    assert (kept["ttlMs"], kept["cacheScope"]) == (ttl_ms, "private")
+
+
 @given(URIS)
 def test_a_uri_in_any_place_comes_back_to_the_server(uri: str) -> None:
     link = {"type": "resource_link", "name": "n", "uri": uri}

@@ -33,6 +33,7 @@ from tests.fakes.journal import FakeJournal
 from tests.fakes.mcp_client import FakeMcpClient
 from tests.fakes.storage import FakeUnitOfWork
 from tests.fakes.telemetry import FakeTelemetry
+from tests.support.calling import clearing_over
 from tests.unit.domain.services.samples import AT, endpoint, own
 
 SERVER = "calc"
@@ -145,6 +146,7 @@ class World:
         self.calls = CallService(
             accounts=self.accounts,
             catalog=self.catalog,
+            clearing=clearing_over(self.clock, self.catalog, self.uow),
             clock=self.clock,
             gateway=self.gateway,
             policies=self.policies,
